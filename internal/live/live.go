@@ -31,6 +31,16 @@ type Hub struct {
 // NewHub makes a Hub.
 func NewHub() *Hub { return &Hub{changed: make(chan struct{})} }
 
+// Start says that everything up to p is in the store already: a reader that
+// resumes from before it is served from there.
+func (h *Hub) Start(p event.Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p > h.high {
+		h.ring, h.start, h.low, h.high = h.ring[:0], 0, p, p
+	}
+}
+
 // Publish tells readers of events that have just been stored. It keeps copies,
 // and none at all while nobody reads.
 func (h *Hub) Publish(events []event.Event) {

@@ -76,6 +76,7 @@ type Processor struct {
 
 	committed atomic.Uint64 // last block in the store
 	hurry     chan struct{} // somebody waits: do not gather longer
+	tried     chan struct{} // closed when the store has been opened, or has failed to
 
 	mu      sync.Mutex
 	moved   chan struct{} // guarded by mu; closed when committed moves
@@ -85,7 +86,7 @@ type Processor struct {
 // New makes a Processor; Run does its work.
 func New(o Options) *Processor {
 	p := &Processor{
-		o: o, hurry: make(chan struct{}, 1), moved: make(chan struct{}),
+		o: o, hurry: make(chan struct{}, 1), tried: make(chan struct{}), moved: make(chan struct{}),
 		failure: errors.New("the store is being opened"),
 	}
 	p.metrics = newMetrics(o.Registerer, p)
@@ -109,7 +110,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		p.fail(err)
+		p.note(err)
 		if errors.Is(err, ErrJournalBehind) {
 			return err
 		}
@@ -273,18 +274,27 @@ func (p *Processor) trim(ctx context.Context) {
 // move notes that the store has seen block, and wakes who waits for that.
 func (p *Processor) move(block uint64) {
 	p.committed.Store(block)
-	p.mu.Lock()
-	p.failure = nil
-	close(p.moved)
-	p.moved = make(chan struct{})
-	p.mu.Unlock()
+	p.note(nil)
 }
 
-func (p *Processor) fail(err error) {
+// note says how processing goes, and wakes who waits for news.
+func (p *Processor) note(failure error) {
 	p.mu.Lock()
-	p.failure = err
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if p.failure = failure; p.failure == nil {
+		close(p.moved)
+		p.moved = make(chan struct{})
+	}
+	select {
+	case <-p.tried:
+	default:
+		close(p.tried)
+	}
 }
+
+// Tried is closed once the store has been opened and found to belong to the
+// journal, or has failed to for the first time.
+func (p *Processor) Tried() <-chan struct{} { return p.tried }
 
 // Committed is the last block whose every record has its final disposition.
 func (p *Processor) Committed() uint64 { return p.committed.Load() }
