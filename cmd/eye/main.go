@@ -20,6 +20,7 @@ import (
 
 // cli is the command line: one field per command, in the order of the help.
 type cli struct {
+	Bench   benchCommand   `cmd:"" group:"manage" help:"Measure how fast The Eye is here, and that it keeps what it promises."`
 	Help    helpCommand    `cmd:"" group:"about" help:"Show help about eye or one of its commands."`
 	Version versionCommand `cmd:"" group:"about" help:"Print which build of eye this is."`
 }
