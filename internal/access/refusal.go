@@ -50,7 +50,7 @@ func Unauthorized(w http.ResponseWriter, err error) {
 func Forbidden(w http.ResponseWriter, need Scope) {
 	w.Header().Set("WWW-Authenticate", realm+`, error="insufficient_scope", scope="`+string(need)+`"`)
 	p := problem.Problem{
-		Status: http.StatusForbidden, Type: "insufficient_scope", Title: "Not allowed",
+		Status: http.StatusForbidden, Type: "insufficient-scope", Title: "Not allowed",
 		Detail: "This needs the scope " + string(need) + ", which the credential does not have.",
 	}
 	p.Write(w)

@@ -1,0 +1,61 @@
+package api
+
+// Bounds of one page, so that neither 1,000 events of 1 MiB nor 1,000 refused
+// bodies of 16 MiB ever lie in memory at once. A page that reaches maxPageBytes
+// ends there and has a cursor to go on with.
+const (
+	maxPageBytes  = 8 << 20
+	chunkBytes    = 4 << 20 // aimed at when the size of items is known
+	eventsChunk   = 101     // items asked for while it is not: a default page and what tells that there is more
+	refusalsChunk = 16
+)
+
+// page collects one page of a list.
+type page[T any] struct {
+	limit  int
+	chunk  int                                    // items to ask for at first
+	fetch  func(after *T, limit int) ([]T, error) // items strictly behind after
+	render func(b []byte, item *T) []byte         //
+	next   func(last *T) string                   // the cursor behind last
+	body   []byte
+}
+
+// collect makes body the page and returns how many items it has.
+func (p *page[T]) collect() (int, error) {
+	p.body = append(make([]byte, 0, 16<<10), `{"items":[`...)
+	var last *T
+	count, chunk := 0, min(p.chunk, p.limit+1)
+	more := false
+fill:
+	for {
+		items, err := p.fetch(last, chunk)
+		if err != nil {
+			return 0, err
+		}
+		for i := range items {
+			if count == p.limit || len(p.body) >= maxPageBytes {
+				more = true
+				break fill
+			}
+			if count > 0 {
+				p.body = append(p.body, ',')
+			}
+			p.body = p.render(p.body, &items[i])
+			last = &items[i]
+			count++
+		}
+		if len(items) < chunk {
+			break
+		}
+		// One more than is missing, to learn whether there is more.
+		chunk = max(1, min(p.limit-count+1, chunkBytes/(len(p.body)/count+1)))
+	}
+	p.body = append(p.body, `],"next":`...)
+	if more {
+		p.body = appendQuoted(p.body, p.next(last))
+	} else {
+		p.body = append(p.body, "null"...)
+	}
+	p.body = append(p.body, '}')
+	return count, nil
+}
