@@ -188,9 +188,9 @@ func (s *stage) past(ctx context.Context, sessions int) (string, error) {
 func (s *stage) present(ctx context.Context) error {
 	for {
 		j := newJourney(s.rand, time.Now())
-		for _, step := range j.steps {
-			step.at = time.Now()
-			if err := s.sendSteps(ctx, j, []step{step}, &tally{}); err != nil {
+		for _, next := range j.steps {
+			next.at = time.Now()
+			if err := s.sendSteps(ctx, j, []step{next}, &tally{}); err != nil {
 				return err
 			}
 			select {
@@ -209,12 +209,12 @@ type tally struct{ accepted, refused, late, disordered int }
 // in which it got round to it.
 func (s *stage) send(ctx context.Context, j *journey, sent *tally) error {
 	var now, late []step
-	for _, step := range j.steps {
-		if step.late {
-			late = append(late, step)
+	for _, next := range j.steps {
+		if next.late {
+			late = append(late, next)
 			sent.late++
 		} else {
-			now = append(now, step)
+			now = append(now, next)
 		}
 	}
 	for i := range now { // a few neighbours change places on their way

@@ -16,10 +16,15 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/the-eye/eye/internal/config"
 )
 
 // cli is the command line: one field per command, in the order of the help.
 type cli struct {
+	Serve serveCommand `cmd:"" group:"server" help:"Run the server."`
+	Demo  demoCommand  `cmd:"" group:"server" help:"Run a server with demo applications and their traffic."`
+
 	Bench   benchCommand   `cmd:"" group:"manage" help:"Measure how fast The Eye is here, and that it keeps what it promises."`
 	Help    helpCommand    `cmd:"" group:"about" help:"Show help about eye or one of its commands."`
 	Version versionCommand `cmd:"" group:"about" help:"Print which build of eye this is."`
@@ -69,6 +74,7 @@ func run(args []string, getenv func(string) string, stdin io.Reader, stdout, std
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { shown = true }),
 		kong.ExplicitGroups(groups),
+		kong.Configuration(config.File),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&streams{in: stdin, out: stdout, err: stderr, getenv: getenv}),

@@ -14,7 +14,7 @@ import (
 
 // serveCommand is `eye serve`.
 type serveCommand struct {
-	Config kong.ConfigFlag `env:"EYE_CONFIG" placeholder:"FILE" help:"YAML file with settings: one key per flag, without the dashes."`
+	File kong.ConfigFlag `name:"config" env:"EYE_CONFIG" placeholder:"FILE" help:"YAML file with settings: one key per flag, without the dashes."`
 
 	config.Config
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/the-eye/eye/internal/api"
 )
 
 // versionCommand is `eye version`.
@@ -44,6 +46,11 @@ func thisBuild() build {
 		}
 	}
 	return b
+}
+
+// public is what the server says of its build.
+func (b build) public() api.Version {
+	return api.Version{Version: b.Version, Commit: b.Revision, Built: b.Time, Go: b.Go}
 }
 
 // Run prints the build.

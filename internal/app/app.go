@@ -52,7 +52,7 @@ type Ready func(Address)
 // Run serves until ctx is done, then drains: requests in flight are answered,
 // what they sent is in the journal, and what the journal holds is processed at
 // the next start.
-func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, build any, ready Ready) error {
+func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, build api.Version, ready Ready) error {
 	dir, err := openDir(cfg.Data)
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ type service struct {
 }
 
 // open makes every part; none of them runs yet.
-func (s *service) open(ctx context.Context, build any) error {
+func (s *service) open(ctx context.Context, build api.Version) error {
 	cfg, err := s.cfg, error(nil)
 	s.engine, err = journal.StartServer(ctx, journal.ServerOptions{
 		URL: cfg.Journal.URL, CredentialsFile: cfg.Journal.Credentials,
@@ -155,7 +155,7 @@ func (s *service) openStore(ctx context.Context) (store.Store, error) {
 }
 
 // server makes the HTTP side.
-func (s *service) server(receipts *event.Receipts, build any) *http.Server {
+func (s *service) server(receipts *event.Receipts, build api.Version) *http.Server {
 	limits := s.cfg.Ingest
 	handler := api.New(api.Options{
 		Log: s.log.With("part", "api"), Registerer: s.registry,
@@ -171,9 +171,10 @@ func (s *service) server(receipts *event.Receipts, build any) *http.Server {
 		}),
 		Live: live.NewHandler(live.Options{
 			Hub: s.hub, Receipts: receipts, Reader: s.processor.Reader,
-			Filter: api.FilterOf, Encode: api.EventEncoder(receipts), Done: s.drained,
+			Filter: api.LiveFilter, Done: s.drained,
+			Encode: func(b []byte, row *store.Row) []byte { return api.AppendEvent(b, row, receipts) },
 		}),
-		Ready:   s.ready,
+		Alive: s.alive, Ready: s.ready,
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{Registry: s.registry}),
 		Version: build,
 	})
@@ -304,36 +305,57 @@ func (s *service) closeEngine() error {
 // pending is the record at p as the journal has it.
 func (s *service) pending(ctx context.Context, p event.Position) (event.Record, error) {
 	block, err := s.journal.Block(ctx, p.Block())
+	if errors.Is(err, journal.ErrNotFound) {
+		return event.Record{}, store.ErrNotFound
+	}
 	if err != nil {
 		return event.Record{}, err
 	}
-	index := 0
+	// What is found lies in the block's memory, which is therefore not released.
+	found, index := event.Record{}, 0
 	for _, b := range block.Batches {
-		if p.Index() >= index+b.Count {
-			index += b.Count
-			continue
-		}
-		var found event.Record
 		err := event.DecodeRecords(b.Records, event.At(block.Sequence, index), func(r event.Record) error {
 			if r.Event != nil && r.Event.Position == p || r.Refusal != nil && r.Refusal.Position == p {
 				found = r
 			}
 			return nil
 		})
-		return found, err // lies in the block's memory, which is never released
+		if err != nil {
+			return found, fmt.Errorf("decode journal block %d: %w", block.Sequence, err)
+		}
+		index += b.Count
 	}
-	return event.Record{}, journal.ErrNotFound
+	if found == (event.Record{}) {
+		return found, store.ErrNotFound
+	}
+	return found, nil
 }
 
-// ready says what keeps the service from taking events or answering questions.
+// alive says that the process answers: a part that ends takes it along.
+func (s *service) alive(context.Context) []api.Check {
+	return []api.Check{{Name: "service", OK: true}}
+}
+
+// ready says what keeps the service from taking events, or from making them
+// readable. The probe is public, so that what it says names no paths; the log
+// has the whole error.
 func (s *service) ready(context.Context) []api.Check {
-	select {
-	case <-s.drained:
-		return []api.Check{{Name: "service", Err: errors.New("draining")}}
-	default:
+	taking, storing := api.Check{Name: "journal", OK: true}, api.Check{Name: "process", OK: true}
+	if err := s.journal.Ready(); err != nil {
+		taking.OK, taking.Detail = false, err.Error()
 	}
-	return []api.Check{
-		{Name: "journal", Err: s.journal.Ready()},
-		{Name: "process", Err: s.processor.Health()},
+	if err := s.processor.Health(); err != nil {
+		storing.OK, storing.Detail = false, processDetail(err)
 	}
+	return []api.Check{taking, storing}
+}
+
+// processDetail says in public why processing stands still.
+func processDetail(err error) string {
+	for _, known := range []error{process.ErrGap, process.ErrJournalBehind, store.ErrBroken} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return "events are taken, and become readable when the store works again; the log says what is wrong"
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -17,8 +18,9 @@ type Options struct {
 	Receipts *event.Receipts
 	Reader   func() (store.Reader, error)
 
-	// Filter is what the request asks for and its sender may see.
-	Filter func(*http.Request) (store.Filter, *problem.Problem)
+	// Filter is what the request asks for and its sender may see, or a
+	// *problem.Problem.
+	Filter func(*http.Request) (store.Filter, error)
 
 	// Encode appends the event as the reading API writes it, on one line.
 	Encode func([]byte, *store.Row) []byte
@@ -42,8 +44,8 @@ const (
 )
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	filter, no := h.o.Filter(r)
-	if no != nil {
+	filter, err := h.o.Filter(r)
+	if no, ok := errors.AsType[*problem.Problem](err); ok {
 		no.Write(w)
 		return
 	}
