@@ -120,10 +120,10 @@ func (f *fake) operator(next http.HandlerFunc) http.HandlerFunc {
 func (f *fake) metrics(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fmt.Fprintf(w, "# HELP x y\neye_ingest_accepted_total %d\neye_ingest_refused_total{code=\"required\"} %d\n", f.taken, f.refused)
-	fmt.Fprintf(w, "eye_process_events_total{disposition=\"stored\"} %d\neye_process_events_total{disposition=\"duplicate\"} %d\n",
-		len(f.events), f.taken-len(f.events))
-	fmt.Fprintf(w, "eye_process_events_total{disposition=\"quarantined\"} %d\n", f.refused)
+	fmt.Fprintf(w, "# HELP x y\neye_journal_records_total %d\n", f.taken+f.refused)
+	for disposition, n := range map[string]int{"stored": len(f.events), "duplicate": f.taken - len(f.events), "quarantined": f.refused} {
+		fmt.Fprintf(w, "eye_process_records_total{disposition=%q} %d\n", disposition, n)
+	}
 	fmt.Fprintf(w, "eye_journal_last_block 7\neye_process_committed_block 5\n")
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func TestBrokenPromiseIsFound(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		break_ func(*fake)
+		betray func(*fake)
 		found  func(*bench.Report) int64
 	}{
 		{"lost", func(f *fake) { f.lose = 40 }, func(r *bench.Report) int64 { return r.Verdict.Lost }},
@@ -118,7 +119,7 @@ func TestBrokenPromiseIsFound(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake("operator")
-			tt.break_(f)
+			tt.betray(f)
 			o := options(t, f)
 			o.Events, o.Bad, o.Probes = 2, 0.1, 0
 			r := ingest(t, o)
@@ -148,9 +149,9 @@ func TestReadbackOfSample(t *testing.T) {
 	t.Parallel()
 	f := newFake("operator")
 	o := options(t, f)
-	o.Events, o.Rate, o.ReadbackMax = 5, 2000, 250 // for half a second
+	o.Events, o.Rate, o.ReadbackMax = 5, 2000, 250 // for half a second, which a busy machine may stretch
 	r := ingest(t, o)
-	if v := r.Verdict; !v.OK() || v.Share >= 0.5 || v.Acknowledged == 0 || v.Acknowledged > 700 || v.Read != v.Acknowledged {
+	if v := r.Verdict; !v.OK() || v.Share > 0.25 || v.Acknowledged == 0 || v.Acknowledged > 700 || v.Read != v.Acknowledged {
 		t.Errorf("Verdict = %+v; want a good sample of about 250 events of 1,000", v)
 	}
 
@@ -171,7 +172,8 @@ func TestChildren(t *testing.T) {
 	}
 	o := bench.Defaults()
 	o.Program, o.Dir = program, t.TempDir()
-	o.Connections, o.Duration, o.Warmup, o.Bare, o.Keep = 2, 500*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond, true
+	o.Connections, o.Duration, o.Warmup, o.Bare, o.Keep = 2, 1200*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond, true
+	o.ReadbackMax = 200 // the fake is slow at reading
 	r := ingest(t, o)
 	if len(r.Faults) > 0 {
 		t.Errorf("Faults = %q; want none", r.Faults)
@@ -181,6 +183,12 @@ func TestChildren(t *testing.T) {
 	}
 	if r.Disk == nil || r.Disk.Journal != 1000 || r.Disk.Store != 500 {
 		t.Errorf("Disk = %+v; want 1000 and 500 bytes", r.Disk)
+	}
+	if b := r.Backlog; !b.Drained || b.StoredPerSecond == nil || *b.StoredPerSecond <= 0 || b.Most == nil || *b.Most != 0 || b.Blocks == nil || *b.Blocks != 2 {
+		t.Errorf("Backlog = %+v; want what the fake's metrics say", b)
+	}
+	if s := r.Server; runtime.GOOS == "linux" && (s == nil || s.CPUSeconds <= 0 || s.Peak < 1<<20) {
+		t.Errorf("Server = %+v; want what the process used", s)
 	}
 	if filepath.Dir(r.Data) != o.Dir {
 		t.Errorf("Data = %q; want a directory in %s", r.Data, o.Dir)

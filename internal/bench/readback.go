@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,26 +102,28 @@ func (r *reader) plan(most int64) ([]span, float64) {
 			low, high = min(low, at), max(high, at)
 		})
 	}
-	pieces, step := event.Micros(2*readers), 1
-	if total > most && most > 0 {
-		pieces = 500
-		step = int((total + most - 1) / most)
-	}
-	width := (high-low)/pieces + 1
-	skip := rand.IntN(step)
 	if total == 0 {
 		return []span{{openFrom: true, openTo: true}}, 1
 	}
-	var spans []span
-	for i := range pieces {
-		if int(i)%step != skip {
-			continue
-		}
-		s := span{from: low + i*width, to: low + (i+1)*width}
-		s.openFrom, s.openTo = step == 1 && i == 0, step == 1 && i == pieces-1
-		spans = append(spans, s)
+	pieces := 2 * readers
+	take := pieces
+	if total > most && most > 0 {
+		pieces = 1000
+		take = max(1, int(float64(pieces)*float64(most)/float64(total)))
 	}
-	return spans, float64(len(spans)) / float64(pieces)
+	// At random: every n-th would beat with a load of constant rate.
+	chosen := rand.Perm(pieces)[:take]
+	slices.Sort(chosen)
+	width := (high-low)/event.Micros(pieces) + 1
+	spans := make([]span, take)
+	for i, piece := range chosen {
+		from := low + event.Micros(piece)*width
+		spans[i] = span{from: from, to: from + width}
+	}
+	if take == pieces {
+		spans[0].openFrom, spans[take-1].openTo = true, true
+	}
+	return spans, float64(take) / float64(pieces)
 }
 
 // found is what is looked at of an event read back.

@@ -15,7 +15,7 @@ import (
 type sample struct {
 	At      float64 `json:"at_s"`     // since the load began
 	Stored  float64 `json:"stored"`   // events, since the server started
-	Backlog float64 `json:"backlog"`  // events accepted or refused and not yet processed
+	Backlog float64 `json:"backlog"`  // events, refused ones too, in the journal and not yet processed
 	Blocks  float64 `json:"blocks"`   // the same in blocks of the journal
 	CPU     float64 `json:"cpu_s"`    // seconds of processor time used by the server
 	RSS     int64   `json:"resident"` // bytes
@@ -70,24 +70,17 @@ func (s *sampler) between(from, to time.Time) []sample {
 
 // read takes the numbers that matter out of all.
 func (x *sample) read(all map[string]float64) {
-	first := func(names ...string) float64 {
-		for _, name := range names {
-			if v, ok := all[name]; ok {
-				return v
-			}
+	get := func(name string) float64 {
+		if v, ok := all[name]; ok {
+			return v
 		}
 		return -1
 	}
-	fate := func(disposition string) float64 {
-		return first("eye_process_"+disposition+"_total", "eye_process_events_total{"+disposition+"}",
-			"eye_process_records_total{"+disposition+"}")
+	x.Stored = get("eye_process_records_total{stored}")
+	if in, out := get("eye_journal_records_total"), get("eye_process_records_total"); in >= 0 && out >= 0 {
+		x.Backlog = max(0, in-out)
 	}
-	in, refused := first("eye_ingest_accepted_total"), max(first("eye_ingest_refused_total"), 0)
-	if x.Stored = fate("stored"); x.Stored >= 0 && in >= 0 {
-		x.Backlog = max(0, in+refused-x.Stored-max(fate("duplicate"), 0)-max(fate("quarantined"), 0))
-	}
-	last, done := first("eye_journal_last_block"), first("eye_process_committed_block")
-	if last >= 0 && done >= 0 {
+	if last, done := get("eye_journal_last_block"), get("eye_process_committed_block"); last >= 0 && done >= 0 {
 		x.Blocks = max(0, last-done)
 	}
 }
