@@ -235,3 +235,20 @@ func BenchmarkRecords(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*100), "ns/event")
 	})
 }
+
+func BenchmarkDigest(b *testing.B) {
+	e := event.Event{Application: "web-shop", ID: "0191f2a4-7c1e-7d3a-9c55-0123456789ab", SessionID: "e2085be5-9137-4e4e-80b5-f1ffddc25423",
+		Category: "page interaction", Name: "cta click", Data: make([]byte, 300), Timestamp: 1}
+	b.Run("content", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e.Digest()
+		}
+	})
+	b.Run("key", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e.Key().Hash()
+		}
+	})
+}
