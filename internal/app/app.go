@@ -192,7 +192,8 @@ func (s *service) server(receipts *event.Receipts, build api.Version) *http.Serv
 
 // serve runs every part until ctx is done or one of them ends.
 func (s *service) serve(ctx context.Context, ready Ready) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	asked := ctx
+	ctx, cancel := context.WithCancelCause(asked)
 	defer cancel(nil)
 	catalogued := s.start(ctx, cancel, "catalog", s.catalog.Run)
 	journalled := s.start(ctx, cancel, "journal", s.journal.Run)
@@ -211,7 +212,7 @@ func (s *service) serve(ctx context.Context, ready Ready) error {
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {
-		return cause(ctx)
+		return cause(asked, ctx)
 	}
 
 	listener, err := net.Listen("tcp", s.cfg.Listen)
@@ -242,7 +243,7 @@ func (s *service) serve(ctx context.Context, ready Ready) error {
 		cancel(fmt.Errorf("serve HTTP: %w", err))
 	}
 	s.drain()
-	return cause(ctx)
+	return cause(asked, ctx)
 }
 
 // start runs a part in a goroutine. A part that ends by itself ends the service:
@@ -281,12 +282,12 @@ func (s *service) drain() {
 	s.journal.Drain()
 }
 
-// cause is why ctx ended, nil when it was asked to.
-func cause(ctx context.Context) error {
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
+// cause is why ctx ended; nil when asked, which it comes from, ended it.
+func cause(asked, ctx context.Context) error {
+	if asked.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // closeEngine stops the journal's server, the last of all.
