@@ -37,6 +37,7 @@ func newServerEvents(r io.Reader) *serverEvents {
 	s := &serverEvents{lines: bufio.NewScanner(r)}
 	s.lines.Buffer(make([]byte, 0, 4096), maxServerEvent)
 	first, afterCR := true, false
+	searched := 0 // bytes of this line that are known to hold no end
 	s.lines.Split(func(b []byte, atEOF bool) (advance int, line []byte, err error) {
 		skip := 0
 		if first {
@@ -50,11 +51,13 @@ func newServerEvents(r io.Reader) *serverEvents {
 		} else if afterCR && len(b) > 0 && b[0] == '\n' {
 			skip = 1 // the second half of CR LF; waiting for it would hold the line back
 		}
-		if i := bytes.IndexAny(b[skip:], "\r\n"); i >= 0 {
-			end := skip + i
-			first, afterCR = false, b[end] == '\r'
+		from := max(skip, searched)
+		if i := bytes.IndexAny(b[from:], "\r\n"); i >= 0 {
+			end := from + i
+			first, afterCR, searched = false, b[end] == '\r', 0
 			return end + 1, b[skip:end], nil
 		}
+		searched = len(b)
 		if atEOF {
 			return len(b), nil, nil // a line without its end does not count
 		}

@@ -142,6 +142,7 @@ func (t *tail) follow(ctx context.Context) (connected bool, err error) {
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/event-stream" {
 		return false, fmt.Errorf("%w: it is no event stream but %q; is %s The Eye?", errAnswer, kind, t.client.base)
 	}
+	watchdog.Stop()
 	if !t.tell(Live{Kind: LiveConnected, ID: t.lastID}) {
 		return true, nil
 	}
