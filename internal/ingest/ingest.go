@@ -101,7 +101,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q.receivedAt = event.Now(h.o.Now())
 	if no == nil {
-		no = q.decode(framing, want.representation)
+		no = q.decode(framing, want.representation || want.wait > 0)
 	}
 	if no != nil {
 		if no.Status != http.StatusBadRequest {
