@@ -119,11 +119,7 @@ func (a *api) listApplications(w http.ResponseWriter, r *http.Request) error {
 		render: appendApplication,
 		next:   func(last *access.Application) string { return encodeCursor(f, []byte(last.ID)) },
 	}
-	if _, err := page.collect(); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, page.body)
-	return nil
+	return page.write(w)
 }
 
 func (a *api) createApplication(w http.ResponseWriter, r *http.Request) error {

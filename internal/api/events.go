@@ -73,15 +73,12 @@ func (a *api) writeEvents(w http.ResponseWriter, r *http.Request, p *params, lis
 		render: func(b []byte, row *store.Row) []byte { return AppendEvent(b, row, a.Receipts) },
 		next:   func(last *store.Row) string { return encodeCursor(f, orderKey(last.Order())) },
 	}
-	count, err := page.collect()
-	if err != nil {
-		return err
-	}
-	if found && count == 0 && start == nil {
-		return store.ErrNotFound
-	}
-	writeJSON(w, http.StatusOK, page.body)
-	return nil
+	return page.writeUnless(w, func(count int) error {
+		if found && count == 0 && start == nil {
+			return store.ErrNotFound
+		}
+		return nil
+	})
 }
 
 func (a *api) getEvent(w http.ResponseWriter, r *http.Request) error {
@@ -150,11 +147,7 @@ func (a *api) listSessions(w http.ResponseWriter, r *http.Request) error {
 			return encodeCursor(f, sessionKey(store.SessionKey{FirstTimestamp: last.FirstTimestamp, ID: last.ID}))
 		},
 	}
-	if _, err := page.collect(); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, page.body)
-	return nil
+	return page.write(w)
 }
 
 func (a *api) getSession(w http.ResponseWriter, r *http.Request) error {

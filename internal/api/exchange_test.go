@@ -33,7 +33,7 @@ func (s *server) rebuilt(committed func() uint64) http.Handler {
 func TestUnknownPathsAndWrongMethods(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	for _, path := range []string{"/", "/v1", "/v1/", "/v1/events/", "/v1/events/a", "/v1/nothing", "/docs/", "/docs/x", "/problems/"} {
+	for _, path := range []string{"/", "/v1", "/v1/", "/v1/events/", "/v1/events/a", "/v1/nothing", "/docs/", "/docs/x", "/problems/", "//v1/events", "/v1//events", "/v1/./events", "/v1/events/../events", "/v1/events/a/..", "/v1/events/a/."} {
 		s.problem(s.get(path, operatorKey, 404), 404, "", "")
 	}
 	for call, allow := range map[string]string{
@@ -44,6 +44,7 @@ func TestUnknownPathsAndWrongMethods(t *testing.T) {
 		"GET /v1/applications/a/credentials":             "POST",
 		"POST /healthz":                                  "GET, HEAD",
 		"OPTIONS /v1/events":                             "GET, HEAD, POST",
+		"HEAD /v1/live":                                  "GET", // it would never end
 		"BREW /v1/quarantine":                            "GET, HEAD",
 		"GET /v1/applications/shop/credentials/whatever": "DELETE",
 	} {

@@ -63,7 +63,8 @@ func holds(d store.PathEquals, data []byte) bool {
 		return false
 	}
 	for _, name := range d.Path {
-		object, ok := v.(map[string]any)
+		object, _ := v.(map[string]any)
+		var ok bool
 		if v, ok = object[name]; !ok {
 			return false
 		}

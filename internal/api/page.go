@@ -1,5 +1,10 @@
 package api
 
+import (
+	"net/http"
+	"sync"
+)
+
 // Bounds of one page, so that neither 1,000 events of 1 MiB nor 1,000 refused
 // bodies of 16 MiB ever lie in memory at once. A page that reaches maxPageBytes
 // ends there and has a cursor to go on with.
@@ -20,9 +25,42 @@ type page[T any] struct {
 	body   []byte
 }
 
+// bodies are pages' buffers that are no longer needed.
+var bodies = sync.Pool{New: func() any { return new(make([]byte, 0, 64<<10)) }}
+
+// maxPooledBytes keeps the few huge pages from staying in memory.
+const maxPooledBytes = 1 << 20
+
+// write answers with the page.
+func (p *page[T]) write(w http.ResponseWriter) error {
+	return p.writeUnless(w, func(int) error { return nil })
+}
+
+// writeUnless answers with the page unless refuse has something against a page
+// with that many items.
+func (p *page[T]) writeUnless(w http.ResponseWriter, refuse func(count int) error) error {
+	buffer := bodies.Get().(*[]byte)
+	p.body = (*buffer)[:0]
+	defer func() {
+		if cap(p.body) <= maxPooledBytes {
+			*buffer = p.body
+			bodies.Put(buffer)
+		}
+	}()
+	count, err := p.collect()
+	if err == nil {
+		err = refuse(count)
+	}
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, p.body)
+	return nil
+}
+
 // collect makes body the page and returns how many items it has.
 func (p *page[T]) collect() (int, error) {
-	p.body = append(make([]byte, 0, 16<<10), `{"items":[`...)
+	p.body = append(p.body, `{"items":[`...)
 	var last *T
 	count, chunk := 0, min(p.chunk, p.limit+1)
 	more := false

@@ -57,11 +57,7 @@ func (a *api) listQuarantine(w http.ResponseWriter, r *http.Request) error {
 		render: func(b []byte, refusal *event.Refusal) []byte { return appendRefusal(b, refusal, a.Receipts) },
 		next:   func(last *event.Refusal) string { return encodeCursor(f, positionKey(last.Position)) },
 	}
-	if _, err := page.collect(); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, page.body)
-	return nil
+	return page.write(w)
 }
 
 // code reads the code of a violation.

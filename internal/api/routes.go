@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -84,7 +85,7 @@ func (a *api) mux(routes []route) http.Handler {
 		}
 		h := a.outer(a.metrics.route(rt.method, rt.pattern, rt.stream), a.guarded(rt))
 		methods[rt.pattern][rt.method] = h
-		if rt.method == http.MethodGet {
+		if rt.method == http.MethodGet && !rt.stream {
 			methods[rt.pattern][http.MethodHead] = h // net/http drops the body
 		}
 	}
@@ -99,10 +100,29 @@ func (a *api) mux(routes []route) http.Handler {
 			h.ServeHTTP(w, r)
 		})
 	}
-	mux.Handle("/", a.outer(a.metrics.route("other", "none", false), func(http.ResponseWriter, *http.Request) error {
+	missing := a.outer(a.metrics.route("other", "none", false), func(http.ResponseWriter, *http.Request) error {
 		return &problem.Problem{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no such path. /docs lists those that there are."}
-	}))
-	return mux
+	})
+	mux.Handle("/", missing)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !clean(r.URL) {
+			missing.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// clean tells whether the path is one that http.ServeMux would not redirect to
+// a cleaner one. There is nothing to be found by way of . and .. or //.
+func clean(u *url.URL) bool {
+	path := u.RawPath
+	if path == "" {
+		path = u.Path
+	}
+	return strings.HasPrefix(path, "/") && !strings.Contains(path, "//") &&
+		!strings.Contains(path, "/./") && !strings.Contains(path, "/../") &&
+		!strings.HasSuffix(path, "/.") && !strings.HasSuffix(path, "/..")
 }
 
 func methodNotAllowed(byMethod map[string]http.Handler) handler {
