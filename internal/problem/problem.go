@@ -6,6 +6,7 @@
 package problem
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -57,10 +58,12 @@ func (p *Problem) Write(w http.ResponseWriter) {
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
 	}
-	text, err := json.Marshal(body)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // it is JSON, not HTML: what is quoted stays readable
+	if err := encoder.Encode(body); err != nil {
 		panic("problem: members are plain values: " + err.Error())
 	}
 	w.WriteHeader(p.Status)
-	w.Write(append(text, '\n')) // the reader may be gone; there is nobody left to tell
+	w.Write(text.Bytes()) // the reader may be gone; there is nobody left to tell
 }
