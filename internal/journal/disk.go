@@ -22,6 +22,7 @@ type disk struct {
 	dir     string // "": nothing to watch
 	minFree int64
 	statfs  func(dir string) (fileSystem, error)
+	now     func() time.Time
 
 	mu      sync.Mutex
 	asked   time.Time // guarded by mu
@@ -37,7 +38,7 @@ func (d *disk) check(size int64) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := time.Now(); now.Sub(d.asked) >= statEvery {
+	if now := d.now(); now.Sub(d.asked) >= statEvery {
 		fs, err := d.statfs(d.dir)
 		d.asked, d.free, d.written, d.err = now, fs.Free, 0, err
 	}

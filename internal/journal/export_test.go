@@ -11,14 +11,17 @@ func (o Options) WithStatfs(f func(dir string) (FileSystem, error)) Options {
 	return o
 }
 
+// WithNow replaces the clock.
+func (o Options) WithNow(now func() time.Time) Options {
+	o.now = now
+	return o
+}
+
 // WithTimeouts shortens the wait for acknowledgements.
 func (o Options) WithTimeouts(ack, commit time.Duration) Options {
 	o.ackTimeout, o.commitTimeout = ack, commit
 	return o
 }
-
-// StatEvery is how often the disk is looked at.
-const StatEvery = statEvery
 
 // Publish stores data as one block with the given id, as one more attempt of
 // the committer would. It must not be called while Run runs.
@@ -44,3 +47,15 @@ func (j *Journal) QueueLen() int {
 
 // ServerDir is where the stream's messages lie below the server's directory.
 const ServerDir = "jetstream/$G/streams"
+
+// Reencoder encodes blocks in reused memory, as the committer does.
+func Reencoder() func([]Batch) []byte {
+	var e encoder
+	return func(batches []Batch) []byte {
+		e.reset()
+		for _, b := range batches {
+			e.add(b.Records, b.Count)
+		}
+		return e.finish()
+	}
+}

@@ -97,6 +97,7 @@ type Options struct {
 
 	// For tests.
 	statfs        func(dir string) (fileSystem, error)
+	now           func() time.Time // for the age of blocks and of looks at the disk
 	ackTimeout    time.Duration
 	commitTimeout time.Duration
 }
@@ -132,6 +133,7 @@ type Journal struct {
 	msg   nats.Msg
 	runID string
 	count uint64 // blocks handed to the server by this run
+	acked uint64 // the last sequence that Open found or the server acknowledged
 }
 
 // Open creates or updates the stream and makes the journal ready for Run. It
@@ -159,7 +161,7 @@ func Open(ctx context.Context, s *Server, o Options) (*Journal, error) {
 		maxAppendBytes: maxAppend,
 		targetRawBytes: min(targetRawBytes, maxAppend),
 		wake:           make(chan struct{}, 1),
-		disk:           disk{dir: o.Dir, minFree: o.MinFreeBytes, statfs: o.statfs},
+		disk:           disk{dir: o.Dir, minFree: o.MinFreeBytes, statfs: o.statfs, now: o.now},
 		msg:            nats.Msg{Subject: o.Stream, Header: nats.Header{}},
 	}
 	if err := j.open(ctx, s); err != nil {
@@ -202,6 +204,9 @@ func (o *Options) setDefaults(s *Server) error {
 	}
 	if o.statfs == nil {
 		o.statfs = statfs
+	}
+	if o.now == nil {
+		o.now = time.Now
 	}
 	if o.ackTimeout == 0 {
 		o.ackTimeout = ackTimeout
@@ -288,6 +293,7 @@ func (j *Journal) open(ctx context.Context, s *Server) error {
 // start: newer blocks are unharmed, and whoever reads there is told.
 func (j *Journal) checkLast(ctx context.Context) error {
 	s, err := j.State(ctx)
+	j.acked = s.Last
 	if err != nil || s.Blocks == 0 {
 		return err
 	}

@@ -32,7 +32,7 @@ func (j *Journal) trim(ctx context.Context, committed uint64) error {
 		return nil
 	}
 	upTo := min(committed, s.Last-1) // the last block that may go
-	if cutoff := time.Now().Add(-j.opts.Retention); s.First <= upTo && info.State.FirstTime.Before(cutoff) {
+	if cutoff := j.opts.now().Add(-j.opts.Retention); s.First <= upTo && info.State.FirstTime.Before(cutoff) {
 		young, err := j.firstSince(ctx, cutoff, s)
 		if err != nil {
 			return err
