@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"strconv"
 	"unicode/utf8"
 	"unsafe"
@@ -114,31 +115,30 @@ func (d *Decoder) finish() error {
 func (d *Decoder) nextLine() (bool, error) {
 	s := &d.s
 	body := s.b
-	for s.i < len(body) && s.space() != 0 {
-		// The line is scanned as a body of its own, so that nothing in it can
-		// reach into the next one.
-		stop := s.i
-		for stop < len(body) && body[stop] != '\n' {
-			stop++
-		}
-		start := s.i
-		s.b = body[:stop]
-		err := d.one()
-		if err == nil {
-			if s.space(); s.i < stop {
-				err = s.syntax("something follows the event on its line")
-			}
-		}
-		s.b, s.i = body, stop
-		if err != nil {
-			d.raw = body[start:stop]
-			d.violations = append(d.violations[:0], SyntaxViolation(err, start))
-			s.path, s.keys, s.flaws = s.path[:0], s.keys[:0], s.flaws[:0]
-		}
-		return true, nil
+	if s.space(); s.i == len(body) {
+		d.done = true
+		return false, nil
 	}
-	d.done = true
-	return false, nil
+	// The line is scanned as a body of its own, so that nothing in it can reach
+	// into the next one.
+	start, stop := s.i, len(body)
+	if n := bytes.IndexByte(body[start:], '\n'); n >= 0 {
+		stop = start + n
+	}
+	s.b = body[:stop]
+	err := d.one()
+	if err == nil {
+		if s.space(); s.i < stop {
+			err = s.syntax("something follows the event on its line")
+		}
+	}
+	s.b, s.i = body, stop
+	if err != nil {
+		d.raw = body[start:stop]
+		d.violations = append(d.violations[:0], SyntaxViolation(err, start))
+		s.path, s.keys, s.flaws = s.path[:0], s.keys[:0], s.flaws[:0]
+	}
+	return true, nil
 }
 
 // SyntaxViolation is the violation of an event that starts at byte start of its

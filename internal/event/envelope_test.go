@@ -186,6 +186,8 @@ func TestBodies(t *testing.T) {
 		{"one line without its end", good, event.Lines, 1, true, -1},
 		{"a broken line between good ones", good + "\n{\"a\":\n" + good, event.Lines, 3, true, -1},
 		{"no lines", "\n\n", event.Lines, 0, true, -1},
+		{"a line with a zero byte", good + "\n\x00\n" + good, event.Lines, 3, true, -1},
+		{"a zero byte behind an object", good + "\x00", event.JSON, 0, false, len(good)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, batch, err := decode(c.body, c.framing)
