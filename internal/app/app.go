@@ -139,10 +139,10 @@ func (s *service) openStore(ctx context.Context) (store.Store, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	st, err := duckdb.Open(ctx, duckdb.Options{
+	st, err := duckdb.Open(ctx, tuned(duckdb.Options{
 		Path: filepath.Join(s.dir.path("store"), "eye.duckdb"), MemoryLimit: int64(s.cfg.Store.Memory), Threads: threads,
 		Log: s.log.With("part", "store"), Registerer: s.registry,
-	})
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,5 @@
+package drill_test
+
+const natsDir = "EYE_DRILL_NATS_DIR"
+
+func serveNATS() int { return 1 }
