@@ -22,8 +22,8 @@ type Application struct {
 
 // Rate is a limit on events.
 type Rate struct {
-	PerSecond float64 `json:"per_second"`
-	Burst     int     `json:"burst"`
+	PerSecond int64 `json:"per_second"`
+	Burst     int   `json:"burst"`
 }
 
 // CreateApplication creates an application.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -132,6 +133,9 @@ type SessionFilter struct {
 	PageSize    int // sessions a request, up to 1,000; 0: 200
 }
 
+// typePart writes a category or a name into a parameter that holds both.
+var typePart = strings.NewReplacer("/", "%2F", "*", "%2A", "%", "%25")
+
 // Sessions lists sessions, newest first. The iteration ends with an error if
 // one occurs.
 func (c *Client) Sessions(ctx context.Context, f SessionFilter) iter.Seq2[Session, error] {
@@ -140,7 +144,7 @@ func (c *Client) Sessions(ctx context.Context, f SessionFilter) iter.Seq2[Sessio
 	setTime(q, "from", f.From)
 	setTime(q, "to", f.To)
 	if f.Category != "" || f.Name != "" {
-		q.Set("contains", f.Category+"/"+f.Name)
+		q.Set("contains", typePart.Replace(f.Category)+"/"+typePart.Replace(f.Name))
 	}
 	return pages[Session](ctx, c, "/v1/sessions", q, f.PageSize)
 }

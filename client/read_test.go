@@ -143,16 +143,20 @@ func TestPathsAreEscaped(t *testing.T) {
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	_, c := filled(t)
+	if _, err := c.SendNow(t.Context(), client.Event{SessionID: "odd text", Category: "a/b", Name: "100%*", Timestamp: noon.Add(-time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
 	id := func(s client.Session) string { return fmt.Sprintf("%s %d %v", s.ID, s.Events, s.Applications) }
 	for _, test := range []struct {
 		filter client.SessionFilter
 		want   []string
 	}{
-		{client.SessionFilter{}, []string{"odd 5 [shop]", "even 5 [crm]"}},
-		{client.SessionFilter{PageSize: 1}, []string{"odd 5 [shop]", "even 5 [crm]"}},
+		{client.SessionFilter{}, []string{"odd 5 [shop]", "even 5 [crm]", "odd text 1 [operator]"}},
+		{client.SessionFilter{PageSize: 1}, []string{"odd 5 [shop]", "even 5 [crm]", "odd text 1 [operator]"}},
 		{client.SessionFilter{Application: "crm"}, []string{"even 5 [crm]"}},
 		{client.SessionFilter{From: noon.Add(9 * time.Minute)}, []string{"odd 1 [shop]"}},
 		{client.SessionFilter{Category: "page", Name: "n9"}, nil},
+		{client.SessionFilter{Category: "a/b", Name: "100%*"}, []string{"odd text 1 [operator]"}},
 	} {
 		if d := cmp.Diff(test.want, collect(t, c.Sessions(t.Context(), test.filter), id)); d != "" {
 			t.Errorf("Sessions(%+v) (-want +got):\n%s", test.filter, d)

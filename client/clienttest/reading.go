@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// before is the order of events.
+// compare is the order of events.
 func (e *stored) compare(f *stored) int {
 	sequence := func(e *stored) int64 {
 		if e.Sequence == nil {
@@ -166,6 +166,9 @@ func sessions(events []*stored) []*summary {
 	return all
 }
 
+// unescape reads one half of category/name.
+var unescape = strings.NewReplacer("%2F", "/", "%2A", "*", "%25", "%")
+
 func (s *Server) getSessions(w http.ResponseWriter, r *http.Request, who principal) {
 	q := r.URL.Query()
 	s.mu.Lock()
@@ -174,7 +177,7 @@ func (s *Server) getSessions(w http.ResponseWriter, r *http.Request, who princip
 	if category, name, ok := strings.Cut(q.Get("contains"), "/"); ok {
 		with := map[string]bool{}
 		for _, e := range events {
-			with[e.SessionID] = with[e.SessionID] || e.Category == category && e.Name == name
+			with[e.SessionID] = with[e.SessionID] || e.Category == unescape.Replace(category) && e.Name == unescape.Replace(name)
 		}
 		events = slices.DeleteFunc(events, func(e *stored) bool { return !with[e.SessionID] })
 	}
