@@ -134,7 +134,7 @@ func TestBodiesAreStrict(t *testing.T) {
 	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/merge-patch+json", "x"} {
 		s.problem(s.do("POST", "/v1/applications", operatorKey, `{"id":"a"}`, "Content-Type", contentType), 415, "unsupported-media-type", "")
 	}
-	s.problem(s.do("POST", "/v1/applications", operatorKey, `{"id":"a"}`, "Content-Encoding", "gzip"), 415, "unsupported-media-type", "")
+	s.problem(s.do("POST", "/v1/applications", operatorKey, `{"id":"a"}`, "Content-Encoding", "gzip"), 415, "unsupported-content-coding", "")
 	if got := len(s.catalog.Applications()); got != 1 {
 		t.Errorf("%d applications; want still one", got)
 	}

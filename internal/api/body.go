@@ -55,7 +55,7 @@ func checkMediaType(r *http.Request) error {
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return &problem.Problem{
-			Status: http.StatusUnsupportedMediaType, Type: "unsupported-media-type", Title: "Unsupported content coding",
+			Status: http.StatusUnsupportedMediaType, Type: "unsupported-content-coding", Title: "Unsupported content coding",
 			Detail: "Send the body without Content-Encoding.",
 		}
 	}

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/the-eye/eye/internal/api"
@@ -31,6 +32,20 @@ func TestCursorSeedsDecode(t *testing.T) {
 		}
 		if _, ok := api.DecodeCursors("m", api.EncodeCursor("l", []byte(key))); ok {
 			t.Errorf("the cursor with the key %q decodes for another list", key)
+		}
+	}
+}
+
+// TestCursorHasOneSpelling: the bits that base64 leaves over must be zero.
+func TestCursorHasOneSpelling(t *testing.T) {
+	t.Parallel()
+	good := api.EncodeCursor("l", []byte{0, 0, 0, 0, 0, 0, 0, 1}) // 17 bytes, 2 bits left over
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(digits, good[len(good)-1])
+	for spare := 1; spare < 4; spare++ {
+		other := good[:len(good)-1] + digits[last+spare:last+spare+1]
+		if _, ok := api.DecodeCursors("l", other); ok {
+			t.Errorf("cursor %q is taken for %q", other, good)
 		}
 	}
 }

@@ -2,6 +2,9 @@ package api_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -149,6 +152,23 @@ func TestProblemTypesAreExplained(t *testing.T) {
 		}
 	}
 	s.problem(s.get("/problems/none-such", "", 404), 404, "not-found", "")
+	// Whatever any part of the server gives has to be there.
+	used := regexp.MustCompile(`Type:\s+"([a-z-]+)",\s+Title:`)
+	files, err := filepath.Glob("../*/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no sources to look through: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range used.FindAllSubmatch(text, -1) {
+			if !slices.Contains(api.ProblemTypes(), string(m[1])) {
+				t.Errorf("%s gives a problem %s, which is not explained", file, m[1])
+			}
+		}
+	}
 	if !slices.IsSorted(api.ProblemTypes()) {
 		t.Error("the types of problems are not in order")
 	}
