@@ -145,7 +145,7 @@ func (f *fold) counted(at event.Micros, application, category, name string, chan
 	// What was refused may be no UTF-8, which the ledger's text must be.
 	k := ledgerKey{at - at%60e6, application, strings.ToValidUTF8(category, "\ufffd"), strings.ToValidUTF8(name, "\ufffd")}
 	c := f.ledger[k]
-	c.Minute, c.Application, c.Category, c.Name = k.minute, application, category, name
+	c.Minute, c.Application, c.Category, c.Name = k.minute, k.application, k.category, k.name
 	c.Received++
 	change(&c)
 	f.ledger[k] = c
