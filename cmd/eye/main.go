@@ -25,7 +25,14 @@ type cli struct {
 	Serve serveCommand `cmd:"" group:"server" help:"Run the server."`
 	Demo  demoCommand  `cmd:"" group:"server" help:"Run a server with demo applications and their traffic."`
 
-	Bench   benchCommand   `cmd:"" group:"manage" help:"Measure how fast The Eye is here, and that it keeps what it promises."`
+	Send    sendCommand    `cmd:"" group:"events" help:"Send events from files, from standard input, or one from flags."`
+	Tail    tailCommand    `cmd:"" group:"events" help:"Print events as they are stored."`
+	Session sessionCommand `cmd:"" group:"events" help:"Print the events of one session in order."`
+	Receipt receiptCommand `cmd:"" group:"events" help:"Tell what became of something that was sent."`
+
+	App   appCommand   `cmd:"" group:"manage" help:"Create and list applications."`
+	Bench benchCommand `cmd:"" group:"manage" help:"Measure how fast The Eye is here, and that it keeps what it promises."`
+
 	Help    helpCommand    `cmd:"" group:"about" help:"Show help about eye or one of its commands."`
 	Version versionCommand `cmd:"" group:"about" help:"Print which build of eye this is."`
 }
@@ -36,6 +43,11 @@ var groups = []kong.Group{
 	{Key: "events", Title: "Send and read events:"},
 	{Key: "manage", Title: "Manage:"},
 	{Key: "about", Title: "About:"},
+
+	// of flags
+	{Key: "one", Title: "One event, instead of files:"},
+	{Key: "filter", Title: "Filter:"},
+	{Key: "connect", Title: "Server:"},
 }
 
 // The exit codes.
