@@ -48,6 +48,7 @@ func benchOptions() duckdb.Options {
 	}
 	return duckdb.Options{
 		RowGroupSize: fromEnv("EYE_STORE_ROWGROUP", 0), Threads: fromEnv("EYE_STORE_THREADS", 0),
+		SegmentEvents: fromEnv("EYE_STORE_SEGMENT", 0), WALBytes: int64(fromEnv("EYE_STORE_WAL", 0)),
 		Log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -245,6 +246,7 @@ func BenchmarkAppend(b *testing.B) {
 func percentiles(b *testing.B, do func(i int) error) {
 	b.ReportAllocs()
 	var took []time.Duration
+	cpu := cpuSeconds()
 	for i := 0; b.Loop(); i++ {
 		start := time.Now()
 		if err := do(i); err != nil {
@@ -252,6 +254,7 @@ func percentiles(b *testing.B, do func(i int) error) {
 		}
 		took = append(took, time.Since(start))
 	}
+	b.ReportMetric((cpuSeconds()-cpu)*1000/float64(len(took)), "cpu-ms/op")
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
@@ -311,7 +314,7 @@ func BenchmarkExisting(b *testing.B) {
 	f := newTraffic(3)
 	keys := make([]event.Key, benchBatch)
 	b.ReportAllocs()
-	var took time.Duration
+	var took, cpu float64
 	calls := 0
 	for b.Loop() {
 		b.StopTimer()
@@ -319,14 +322,16 @@ func BenchmarkExisting(b *testing.B) {
 			keys[i] = event.Key{Application: "web-shop", ID: f.uuid()}
 		}
 		b.StartTimer()
-		start := time.Now()
+		before, start := cpuSeconds(), time.Now()
 		if _, err := s.Existing(b.Context(), keys); err != nil {
 			b.Fatal(err)
 		}
-		took += time.Since(start)
+		took += time.Since(start).Seconds()
+		cpu += cpuSeconds() - before
 		calls++
 	}
-	b.ReportMetric(float64(took.Nanoseconds())/float64(calls*benchBatch), "ns/key")
+	b.ReportMetric(took*1e9/float64(calls*benchBatch), "ns/key")
+	b.ReportMetric(cpu*1e9/float64(calls*benchBatch), "cpu-ns/key")
 }
 
 // BenchmarkRetries asks for 1,000 keys of which all are there, from all ages.

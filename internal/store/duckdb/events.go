@@ -31,15 +31,15 @@ func (v *snapshot) sessionEvents(q store.EventQuery) ([]store.Row, error) {
 	f.SessionID = ""
 	c.filter(f)
 	c.after(q)
-	extra := ""
+	needed := "session_id, position, timestamp, sequence"
 	if f.Application != "" || f.Category != "" || f.Name != "" {
-		extra += ", application, category, name"
+		needed += ", application, category, name"
 	}
 	if len(f.Data) > 0 {
-		extra += ", data"
+		needed += ", data"
 	}
 	order := direction(q.Descending)
-	statement := fmt.Sprintf(sessionEventsSQL, extra, inSpans(v.x.spans(q.SessionID)), c.String(), order, order, order, q.Limit)
+	statement := fmt.Sprintf(sessionEventsSQL, from(v.x.spans(q.SessionID), needed), c.String(), order, order, order, q.Limit)
 	var positions []event.Position
 	places := make(map[event.Position]int64)
 	err := v.each(statement, c.args, func(scan func(...any) error) error {
@@ -103,7 +103,7 @@ func (v *snapshot) place(rows []store.Row) error {
 	slices.Sort(sessions)
 	sessions = slices.Compact(sessions)
 	places := make(map[event.Position]int64, len(rows))
-	statement := fmt.Sprintf(placesSQL, inSpans(v.x.spans(sessions...)), list(positions))
+	statement := fmt.Sprintf(placesSQL, from(v.x.spans(sessions...), "session_id, position, timestamp, sequence"), list(positions))
 	err := v.each(statement, []any{sessions}, func(scan func(...any) error) error {
 		var p event.Position
 		var place int64
@@ -123,13 +123,9 @@ func (v *snapshot) place(rows []store.Row) error {
 // Event implements store.Reader.
 func (s *Store) Event(ctx context.Context, key event.Key) (row store.Row, err error) {
 	err = s.read(ctx, "read event", func(v *snapshot) error {
-		spans := []span{{v.x.sealed + 1, everything.last}}
-		for _, g := range v.x.candidates(key.Hash()) {
-			spans = append(spans, span{g.first, g.last})
-		}
-		positions, err := v.positions(fmt.Sprintf(
-			"SELECT position FROM store.events WHERE (%s) AND id = $1 AND application = $2", inSpans(spans)),
-			[]any{key.ID, key.Application})
+		spans := append(v.x.candidates(key.Hash()), v.x.tail())
+		positions, err := v.positions(fmt.Sprintf("SELECT position FROM %s WHERE id = $1 AND application = $2",
+			from(spans, "position, id, application")), []any{key.ID, key.Application})
 		if err != nil {
 			return err
 		}
@@ -156,12 +152,13 @@ func (s *Store) Since(ctx context.Context, after event.Position, f store.Filter,
 	err = s.read(ctx, "read events", func(v *snapshot) error {
 		var c conditions
 		c.add(fmt.Sprintf("position > %d", min(after, everything.last)))
-		if f.SessionID != "" {
-			c.add("(" + inSpans(v.x.spans(f.SessionID)) + ")")
-		}
 		c.filter(f)
-		positions, err := v.positions(fmt.Sprintf("SELECT position FROM store.events WHERE %s ORDER BY position LIMIT %d",
-			c.String(), limit), c.args)
+		events := "store.events"
+		if f.SessionID != "" {
+			events = from(v.x.spans(f.SessionID), "*")
+		}
+		positions, err := v.positions(fmt.Sprintf("SELECT position FROM %s WHERE %s ORDER BY position LIMIT %d",
+			events, c.String(), limit), c.args)
 		if err != nil {
 			return err
 		}

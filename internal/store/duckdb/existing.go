@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -110,8 +111,9 @@ func (v *snapshot) verify(keys []event.Key, positives map[*segment][]int) (verif
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	answer := verified{positions: make(map[event.Key]event.Position), verified: len(wanted)}
-	err := v.each(fmt.Sprintf("SELECT position, application, id FROM store.events WHERE (%s) AND id IN (SELECT unnest($1::VARCHAR[]))",
-		inSpans(spans)), []any{ids}, func(scan func(...any) error) error {
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	err := v.each(fmt.Sprintf("SELECT position, application, id FROM %s WHERE id IN (SELECT unnest($1::VARCHAR[]))",
+		from(spans, "position, application, id")), []any{ids}, func(scan func(...any) error) error {
 		var p event.Position
 		var key event.Key
 		if err := scan(&p, &key.Application, &key.ID); err != nil {

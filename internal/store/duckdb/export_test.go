@@ -2,9 +2,12 @@ package duckdb
 
 import "strings"
 
-// LayoutOfData makes new stores compress payloads otherwise than they do, to
-// compare layouts: "zstd", or "auto" for the engine's own choice. Not for tests
-// that run in parallel.
+// LayoutOfData makes new stores compress payloads as the engine chooses when
+// compression is "auto", to compare layouts. Not for tests that run in parallel.
 func LayoutOfData(compression string) {
-	createSQL = strings.ReplaceAll(createSQL, "zstd", compression)
+	clause := ""
+	if compression != "auto" {
+		clause = " USING COMPRESSION " + compression
+	}
+	createSQL = strings.ReplaceAll(createSQL, " USING COMPRESSION zstd", clause)
 }

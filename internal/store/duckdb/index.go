@@ -82,15 +82,20 @@ func (x *index) spans(sessions ...string) []span {
 			found = append(found, span{g.first, g.last})
 		}
 	}
-	return append(found, span{x.sealed + 1, everything.last})
+	return append(found, x.tail())
 }
 
-// candidates are the segments that may hold the key.
-func (x *index) candidates(h event.Hash) []*segment {
-	var found []*segment
+// tail is the span of what is not sealed.
+func (x *index) tail() span { return span{x.sealed + 1, everything.last} }
+
+// candidates are the spans of the segments that may hold the key.
+func (x *index) candidates(h event.Hash) []span {
+	var found []span
 	for _, f := range x.filters {
 		if f.ids.Contains(idKey(h)) {
-			found = append(found, x.within(f, h)...)
+			for _, g := range x.within(f, h) {
+				found = append(found, span{g.first, g.last})
+			}
 		}
 	}
 	return found

@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -59,8 +60,8 @@ func ignoreDone(err error) error {
 }
 
 // each hands over the rows of a query.
-func (q *snapshot) each(query string, args []any, row func(scan func(...any) error) error) error {
-	rows, err := q.tx.QueryContext(q.ctx, query, args...)
+func (v *snapshot) each(query string, args []any, row func(scan func(...any) error) error) error {
+	rows, err := v.tx.QueryContext(v.ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -92,14 +93,18 @@ func scanEvent(scan func(...any) error, e *event.Event) error {
 }
 
 // at reads the events at the positions, in the order of positions.
-func (q *snapshot) at(positions []event.Position) ([]store.Row, error) {
+func (v *snapshot) at(positions []event.Position) ([]store.Row, error) {
 	if len(positions) == 0 {
 		return nil, nil
 	}
-	ascending := slices.Sorted(slices.Values(positions))
 	rows := make(map[event.Position]store.Row, len(positions))
-	for _, group := range q.x.group(ascending) {
-		err := q.each(selectAt(group), nil, func(scan func(...any) error) error {
+	clusters := v.x.clusters(slices.Sorted(slices.Values(positions)))
+	for some := range slices.Chunk(clusters, maxBranches) {
+		branches := make([]string, len(some))
+		for i, c := range some {
+			branches[i] = fmt.Sprintf("SELECT %s FROM store.events WHERE %s", columns, c)
+		}
+		err := v.each(strings.Join(branches, " UNION ALL "), nil, func(scan func(...any) error) error {
 			var r store.Row
 			if err := scanEvent(scan, &r.Event); err != nil {
 				return err
@@ -122,45 +127,48 @@ func (q *snapshot) at(positions []event.Position) ([]store.Row, error) {
 	return answer, nil
 }
 
-// A lookup by position decompresses a vector of 2,048 rows; many lookups into
-// one segment are better served by scanning between the outermost.
-const (
-	fewPositions = 16 // that are looked up one by one, in one statement
-)
+// The engine skips row groups by a range or by a single value, but not by
+// several ranges joined with OR: each gets a branch of a UNION ALL of its own.
+// maxBranches bounds the planning of one statement.
+const maxBranches = 16
 
-// group splits ascending positions into those of one segment each, and gathers
-// the segments with few into groups of few.
-func (x *index) group(ascending []event.Position) [][]event.Position {
-	var groups [][]event.Position
-	var few []event.Position
-	for len(ascending) > 0 {
-		end := len(ascending)
-		if i := x.segmentAt(ascending[0]); i < len(x.segments) {
-			last := x.segments[i].last
-			end, _ = slices.BinarySearch(ascending, last+1)
-		}
-		if end > fewPositions {
-			groups = append(groups, ascending[:end])
-		} else {
-			few = append(few, ascending[:end]...)
-		}
-		ascending = ascending[end:]
+// cluster is a run of ascending positions that is cheaper to read in one scan
+// than one by one.
+type cluster []event.Position
+
+// String is the condition that an event lies in the cluster.
+func (c cluster) String() string {
+	if len(c) == 1 {
+		return fmt.Sprintf("position = %d", c[0])
 	}
-	return slices.AppendSeq(groups, slices.Chunk(few, fewPositions))
+	return fmt.Sprintf("position BETWEEN %d AND %d AND position IN (%s)", c[0], c[len(c)-1], list(c))
 }
 
-// selectAt is the statement that reads the events at these positions.
-func selectAt(ascending []event.Position) string {
-	if len(ascending) > fewPositions {
-		return fmt.Sprintf("SELECT %s FROM store.events WHERE position BETWEEN %d AND %d AND position IN (%s)",
-			columns, ascending[0], ascending[len(ascending)-1], list(ascending))
+// clusterRows is how many events two neighbours of a cluster may have between
+// them: the engine reads by vectors of 2,048.
+const clusterRows = 2048
+
+// clusters splits ascending positions where a gap is worth skipping.
+func (x *index) clusters(ascending []event.Position) []cluster {
+	var clusters []cluster
+	start := 0
+	for i := range ascending {
+		if i+1 == len(ascending) || ascending[i+1]-ascending[i] > x.width(ascending[i])*clusterRows {
+			clusters = append(clusters, ascending[start:i+1])
+			start = i + 1
+		}
 	}
-	// The engine prunes one position far better than a list of them.
-	statements := make([]string, len(ascending))
-	for i, p := range ascending {
-		statements[i] = fmt.Sprintf("SELECT %s FROM store.events WHERE position = %d", columns, p)
+	return clusters
+}
+
+// width is how many positions an event takes around p: blocks that are not
+// full leave most of theirs unused.
+func (x *index) width(p event.Position) event.Position {
+	if len(x.segments) == 0 {
+		return event.MaxBlockRecords
 	}
-	return strings.Join(statements, " UNION ALL ")
+	g := x.segments[min(x.segmentAt(p), len(x.segments)-1)]
+	return (g.last-g.first)/event.Position(g.events) + 1
 }
 
 // list of positions for an IN.
@@ -175,13 +183,39 @@ func list(positions []event.Position) string {
 	return string(b)
 }
 
-// inSpans is the condition that position lies in one of the spans.
-func inSpans(spans []span) string {
-	conditions := make([]string, len(spans))
+// from is a table with these columns of the events in the spans.
+func from(spans []span, columns string) string {
+	spans = fewer(spans, maxBranches)
+	branches := make([]string, len(spans))
 	for i, s := range spans {
-		conditions[i] = fmt.Sprintf("position BETWEEN %d AND %d", s.first, s.last)
+		branches[i] = fmt.Sprintf("SELECT %s FROM store.events WHERE position BETWEEN %d AND %d", columns, s.first, s.last)
 	}
-	return strings.Join(conditions, " OR ")
+	return "(" + strings.Join(branches, " UNION ALL ") + ")"
+}
+
+// fewer joins ascending spans that follow each other closest until at most n
+// are left.
+func fewer(spans []span, n int) []span {
+	if len(spans) <= n {
+		return spans
+	}
+	gaps := make([]event.Position, len(spans)-1) // before span i+1
+	for i := range gaps {
+		gaps[i] = spans[i+1].first - spans[i].last
+	}
+	// The n-1 widest gaps stay; among equals the first ones.
+	widest := slices.Clone(gaps)
+	slices.SortFunc(widest, func(a, b event.Position) int { return cmp.Compare(b, a) })
+	limit := widest[n-1]
+	joined := spans[:1:1]
+	for i, s := range spans[1:] {
+		if gaps[i] > limit {
+			joined = append(joined, s)
+		} else {
+			joined[len(joined)-1].last = s.last
+		}
+	}
+	return joined
 }
 
 // conditions gathers what a statement asks for. Text becomes a parameter.

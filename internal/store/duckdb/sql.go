@@ -11,8 +11,8 @@ var (
 	foldLedgerSQL string
 	//go:embed sql/sessions.sql
 	sessionsSQL string
-	//go:embed sql/session.sql
-	sessionSQL string
+	//go:embed sql/spans.sql
+	spansSQL string
 	//go:embed sql/places.sql
 	placesSQL string
 	//go:embed sql/session_events.sql
