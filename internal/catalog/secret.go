@@ -7,18 +7,19 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/the-eye/eye/internal/event"
 )
 
-const receiptKey = "secret.receipt"
+const (
+	receiptKey      = "secret.receipt"
+	receiptKeyBytes = 16 // as event.NewReceipts wants it
+)
 
 // ReceiptKey is the installation's key behind receipts. Whoever asks first
 // makes it; it never changes, for receipts given out would lose their meaning.
 func (c *Catalog) ReceiptKey(ctx context.Context) ([]byte, error) {
 	entry, err := c.kv.Get(ctx, receiptKey)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		fresh := make([]byte, event.ReceiptKeySize)
+		fresh := make([]byte, receiptKeyBytes)
 		rand.Read(fresh) // never fails: it ends the program instead
 		_, err = c.kv.Create(ctx, receiptKey, fresh)
 		if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
@@ -31,8 +32,8 @@ func (c *Catalog) ReceiptKey(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("read the key of receipts: %w", err)
 	}
 	key := entry.Value()
-	if len(key) != event.ReceiptKeySize {
-		return nil, fmt.Errorf("read the key of receipts: it has %d bytes; it should have %d", len(key), event.ReceiptKeySize)
+	if len(key) != receiptKeyBytes {
+		return nil, fmt.Errorf("read the key of receipts: it has %d bytes; it should have %d", len(key), receiptKeyBytes)
 	}
 	return key, nil
 }
