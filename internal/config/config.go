@@ -95,7 +95,8 @@ func (c *Config) Check() error {
 	bad(c.Ingest.RequestBytes >= 1<<10 && c.Ingest.RequestBytes <= 16<<20, "ingest-request-bytes", c.Ingest.RequestBytes, "from 1KiB to 16MiB")
 	bad(c.Ingest.EventBytes >= 1<<10 && c.Ingest.EventBytes <= c.Ingest.RequestBytes, "ingest-event-bytes", c.Ingest.EventBytes, "from 1KiB to ingest-request-bytes")
 	bad(c.Ingest.RequestEvents >= 1 && c.Ingest.RequestEvents <= 65536, "ingest-request-events", c.Ingest.RequestEvents, "from 1 to 65536")
-	bad(c.Ingest.InFlightBytes >= 2*c.Ingest.RequestBytes, "ingest-in-flight-bytes", c.Ingest.InFlightBytes, "at least twice ingest-request-bytes")
+	// A compressed request is held as it came and decompressed.
+	bad(c.Ingest.InFlightBytes >= 3*c.Ingest.RequestBytes, "ingest-in-flight-bytes", c.Ingest.InFlightBytes, "at least three times ingest-request-bytes")
 	bad(c.ReadTimeout >= time.Second, "read-timeout", c.ReadTimeout, "at least 1s")
 	bad(c.DrainTimeout >= 0, "drain-timeout", c.DrainTimeout, "0s or more")
 	if c.DebugListen != "" {

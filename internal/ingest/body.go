@@ -81,12 +81,12 @@ var (
 	errBusy     = errors.New("too many bytes in flight")
 )
 
-// grow makes room for n more bytes.
-func (b *body) grow(n int) error {
+// grow makes room for n more bytes, and for most in all at the most.
+func (b *body) grow(n, most int) error {
 	if cap(b.buf)-len(b.buf) >= n && b.taken >= int64(len(b.buf)+n) {
 		return nil
 	}
-	size := max(len(b.buf)+n, min(2*len(b.buf), len(b.buf)+4<<20))
+	size := min(most, max(len(b.buf)+n, min(2*len(b.buf), len(b.buf)+4<<20)))
 	if !b.budget.take(int64(size) - b.taken) {
 		return errBusy
 	}
@@ -108,7 +108,7 @@ func (b *body) fill(r io.Reader, expect int64, limit int) error {
 	}
 	for {
 		if len(b.buf) == cap(b.buf) || b.taken <= int64(len(b.buf)) {
-			if err := b.grow(step); err != nil {
+			if err := b.grow(step, limit+1); err != nil { // the one finds out that it is too much
 				return err
 			}
 			step = 32 << 10

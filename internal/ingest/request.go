@@ -90,12 +90,14 @@ func (q *request) decode(framing event.Framing, wantIDs bool) *problem.Problem {
 			q.ids = append(q.ids, id)
 		}
 		q.count++
+		// Asked after each event: many small ones with many violations each need
+		// far more memory than they have bytes.
+		if n := q.h.o.Journal.MaxAppendBytes(); len(q.records) > n {
+			return tooLarge(fmt.Sprintf("The events, with the violations of those that are refused, need more than the %d bytes that the journal takes at once. Send fewer events at once.", n))
+		}
 	}
 	if q.batch = q.decoder.Batch(); q.count == 0 {
 		return badRequest(event.Violation{Code: event.Required, Message: "the batch is empty; send at least one event"})
-	}
-	if n := q.h.o.Journal.MaxAppendBytes(); len(q.records) > n {
-		return tooLarge(fmt.Sprintf("The events need %d bytes in the journal, which takes at most %d at once. Send fewer events at once.", len(q.records), n))
 	}
 	return nil
 }
