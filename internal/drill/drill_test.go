@@ -53,7 +53,13 @@ func newDrill(t *testing.T, h *home) *drill {
 		d.senders = append(d.senders, &sender{id, key})
 	}
 	server.stop()
+	if h.external != nil { // its files are read without it
+		h.external.kill()
+	}
 	d.book = newBook(h.receipts(t))
+	if h.external != nil {
+		h.external = h.external.again()
+	}
 	return d
 }
 

@@ -26,7 +26,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // engine opens the journal's server of the installation.
 func (h *home) engine(t testing.TB) *journal.Server {
 	t.Helper()
-	s, err := journal.StartServer(t.Context(), journal.ServerOptions{Dir: filepath.Join(h.dir, "journal"), Log: quiet})
+	s, err := journal.StartServer(t.Context(), journal.ServerOptions{Dir: h.journalDir(), Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +188,16 @@ func (d *drill) checkOffline() {
 
 // checkJournal looks for every acknowledged record in the journal.
 func (d *drill) checkJournal(records []event.Record) {
+	d.t.Helper()
+	lost := d.lost(records)
+	for _, a := range lost[:min(len(lost), 10)] {
+		d.t.Errorf("LOST: %v, acknowledged at %d, is not in the journal there", a.entry, a.position)
+	}
+	d.t.Logf("the journal has %d records; of %d acknowledged ones %d are lost", len(records), len(d.book.positions), len(lost))
+}
+
+// lost are the acknowledged attempts that the journal does not have.
+func (d *drill) lost(records []event.Record) (lost []*attempt) {
 	at := make(map[event.Position]event.Record, len(records))
 	for _, r := range records {
 		if r.Event != nil {
@@ -196,8 +206,7 @@ func (d *drill) checkJournal(records []event.Record) {
 			at[r.Refusal.Position] = r
 		}
 	}
-	lost := 0
-	check := func(e *entry) {
+	look := func(e *entry) {
 		for _, a := range e.attempts {
 			r, ok := at[a.position]
 			switch {
@@ -210,19 +219,17 @@ func (d *drill) checkJournal(records []event.Record) {
 				ok = r.Event != nil && r.Event.Application == e.application && r.Event.ID == e.id && string(r.Event.Data) == a.content.data
 			}
 			if !ok {
-				if lost++; lost <= 10 {
-					d.t.Errorf("LOST: %v, acknowledged at %d, is not in the journal there", e, a.position)
-				}
+				lost = append(lost, a)
 			}
 		}
 	}
 	for _, e := range d.book.order {
-		check(e)
+		look(e)
 	}
 	for _, e := range d.book.refused {
-		check(e)
+		look(e)
 	}
-	d.t.Logf("the journal has %d records, of which %d were acknowledged, %d acknowledged ones are lost", len(records), len(d.book.positions)-lost, lost)
+	return lost
 }
 
 // checkEvents compares the stored events with those of the fold.

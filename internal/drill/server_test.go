@@ -20,6 +20,8 @@ type home struct {
 	dir string
 	key string // of the operator
 	env []string
+
+	external *external // nil: the journal is embedded
 }
 
 func newHome(dir string, env ...string) *home {
@@ -61,6 +63,9 @@ func (h *home) spawn(t testing.TB, crash string) *server {
 	s.cmd = exec.Command(path, "serve", "--data", h.dir, "--listen", "127.0.0.1:0")
 	s.cmd.Env = append(os.Environ(), "EYE_ADMIN_KEY="+h.key, "EYE_CRASH="+crash)
 	s.cmd.Env = append(s.cmd.Env, h.env...)
+	if h.external != nil {
+		s.cmd.Env = append(s.cmd.Env, "EYE_JOURNAL_URL="+h.external.url)
+	}
 	s.cmd.SysProcAttr = childAttributes()
 	lines, err := s.cmd.StderrPipe()
 	if err != nil {
