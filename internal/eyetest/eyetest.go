@@ -49,6 +49,9 @@ type Option func(*config.Config)
 // Data keeps the service in dir, e.g. that of a service that has stopped.
 func Data(dir string) Option { return func(c *config.Config) { c.Data = dir } }
 
+// WithoutKey lets the service make an operator's key of its own.
+func WithoutKey(c *config.Config) { c.AdminKey = "" }
+
 // Settings are those of a Service that is given no options: the defaults, made
 // small, on a free port.
 func Settings(t testing.TB) *config.Config {
