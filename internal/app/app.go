@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -34,8 +35,9 @@ import (
 
 // Bounds that are no settings.
 const (
-	startPatience = 5 * time.Second  // for the store, before serving without it
-	stopPatience  = 10 * time.Second // for each part to stop
+	startPatience = 5 * time.Second        // for the store, before serving without it
+	stopPatience  = 10 * time.Second       // for each part to stop
+	farewell      = 250 * time.Millisecond // before connections are closed; see drain
 
 	headerTimeout  = 10 * time.Second
 	writeTimeout   = time.Minute // of an answer, waiting included; streams set their own
@@ -89,7 +91,7 @@ type service struct {
 	processor *process.Processor
 	hub       *live.Hub
 	http      *http.Server
-	drained   chan struct{} // closed when long answers shall end
+	drained   chan struct{} // closed when long answers shall end, and connections with each answer
 }
 
 // open makes every part; none of them runs yet.
@@ -139,6 +141,10 @@ func (s *service) openStore(ctx context.Context) (store.Store, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	// Whoever removed the store may have removed its directory with it.
+	if err := os.MkdirAll(s.dir.path("store"), 0o700); err != nil {
+		return nil, fmt.Errorf("make the store's directory: %w", err)
+	}
 	st, err := duckdb.Open(ctx, tuned(duckdb.Options{
 		Path: filepath.Join(s.dir.path("store"), "eye.duckdb"), MemoryLimit: int64(s.cfg.Store.Memory), Threads: threads,
 		Log: s.log.With("part", "store"), Registerer: s.registry,
@@ -182,8 +188,8 @@ func (s *service) server(receipts *event.Receipts, build api.Version) *http.Serv
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler: handler, Protocols: protocols,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: s.cfg.ReadTimeout,
+		Handler: s.leaving(handler), Protocols: protocols,
+		ReadHeaderTimeout: min(headerTimeout, s.cfg.ReadTimeout), ReadTimeout: s.cfg.ReadTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
@@ -269,12 +275,33 @@ func (s *service) start(ctx context.Context, cancel context.CancelCauseFunc, nam
 	}
 }
 
+// leaving tells clients, once the service drains, that each answer is the last
+// one on its connection.
+func (s *service) leaving(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-s.drained:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // drain stops taking requests and waits for the answers of those in flight.
+//
+// Shutdown closes connections that are idle at that moment, also under a
+// request that is just on its way, which then gets no answer at all. So clients
+// that are busy are first given a moment to be told and to leave by themselves.
 func (s *service) drain() {
 	s.log.Info("draining", "timeout", s.cfg.DrainTimeout)
 	close(s.drained)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
+	select {
+	case <-time.After(farewell):
+	case <-ctx.Done():
+	}
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.log.Warn("requests were cut off", "err", err)
 		s.http.Close()

@@ -16,6 +16,7 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	Last   bool // the service closes the connection behind it
 }
 
 // Do sends a request with the key; headers are names and values in turn.
@@ -49,7 +50,7 @@ func (s *Service) Try(t testing.TB, method, path, key string, body []byte, heade
 	}
 	defer w.Body.Close()
 	text, err := io.ReadAll(w.Body)
-	return &Answer{Status: w.StatusCode, Header: w.Header, Body: text}, err
+	return &Answer{Status: w.StatusCode, Header: w.Header, Body: text, Last: w.Close}, err
 }
 
 // Post sends events as JSON.
