@@ -77,7 +77,7 @@ func (h *home) records(t testing.TB) (records []event.Record, blocks uint64) {
 		t.Fatal(err)
 	}
 	if state.First != 1 {
-		t.Fatalf("the journal starts at block %d; the drill wants all of it", state.First)
+		t.Fatalf("the journal starts at block %d; the drill wants all of it: %+v", state.First, state)
 	}
 	r, err := j.Read(t.Context(), 0)
 	if err != nil {
@@ -305,6 +305,11 @@ func (d *drill) finish(s *server, c *client) {
 	d.settle(s, c)
 	d.checkAll(s, c)
 	s.stop()
+	defer func() {
+		if d.t.Failed() {
+			d.t.Logf("log of the server:\n%s", s.lastLines())
+		}
+	}()
 	d.checkOffline()
 	d.summary()
 }

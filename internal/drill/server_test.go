@@ -89,7 +89,7 @@ func (h *home) spawn(t testing.TB, crash string) *server {
 }
 
 // maxLogLines of a server are kept for the report of a failure.
-const maxLogLines = 60
+const maxLogLines = 400
 
 func (s *server) note(line string) {
 	s.mu.Lock()
