@@ -159,6 +159,15 @@ func TestParseTimestamp(t *testing.T) {
 	}
 }
 
+func TestInstantsAreWrittenAsTheLibraryDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := event.Micros(rapid.Int64Range(-70_000_000_000_000_000, 300_000_000_000_000_000).Draw(t, "micros"))
+		if got, want := m.String(), m.Time().Format("2006-01-02T15:04:05.000000Z"); got != want {
+			t.Errorf("Micros(%d) = %s; want %s", m, got, want)
+		}
+	})
+}
+
 func TestOrderIsTotal(t *testing.T) {
 	// Ascending, as the contract has it: time, then sequence with absent
 	// first, then the order in which the journal took them.
@@ -251,4 +260,12 @@ func BenchmarkDigest(b *testing.B) {
 			e.Key().Hash()
 		}
 	})
+}
+
+func BenchmarkInstant(b *testing.B) {
+	b.ReportAllocs()
+	buf := make([]byte, 0, 64)
+	for b.Loop() {
+		buf = event.Micros(1609492527243860).Append(buf[:0])
+	}
 }
