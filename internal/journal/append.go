@@ -13,9 +13,10 @@ import (
 // quorum). The records get the positions first, first+1, and so on; they lie in
 // one block and nothing lies between them.
 //
-// Append answers within about the commit timeout of 4 s. When ctx ends first,
-// a batch that still waits is taken out; one that is on its way may get in.
-// Append does not keep records, whatever it returns.
+// When ctx ends first, a batch that still waits is taken out; one that is on its
+// way may get in. Without a deadline Append answers after twice the commit
+// timeout of 4 s at the latest: the block before, and its own. Append does not
+// keep records, whatever it returns. It is safe for concurrent use.
 func (j *Journal) Append(ctx context.Context, records []byte, count int) (first event.Position, err error) {
 	if count < 1 || len(records) == 0 {
 		return 0, errors.New("append to journal: no records")

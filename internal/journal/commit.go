@@ -125,9 +125,8 @@ func (j *Journal) commit() error {
 		return nil
 	}
 	crash.Point("journal.after_sync")
-	j.health.succeed()
+	j.succeed(sequence)
 	j.disk.wrote(int64(len(block)))
-	j.noteLast(sequence)
 	j.metrics.committed(&j.enc, len(block), sequence, time.Since(begin))
 	j.answer(sequence, nil)
 	return nil
@@ -193,9 +192,15 @@ func (j *Journal) probe() {
 		}
 		return
 	}
-	j.log.Info("the journal server acknowledges again", "block", sequence)
-	j.health.succeed()
+	j.succeed(sequence)
+}
+
+// succeed notes that a block was stored.
+func (j *Journal) succeed(sequence uint64) {
 	j.noteLast(sequence)
+	if j.health.succeed() {
+		j.log.Info("the journal server acknowledges again", "block", sequence)
+	}
 }
 
 // publish hands the block to the server until it is acknowledged, with one id

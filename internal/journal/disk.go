@@ -61,6 +61,13 @@ func (d *disk) wrote(size int64) {
 	d.mu.Unlock()
 }
 
+// lookAgain makes the next check ask the file system.
+func (d *disk) lookAgain() {
+	d.mu.Lock()
+	d.asked = time.Time{}
+	d.mu.Unlock()
+}
+
 // left is the free space as last known.
 func (d *disk) left() int64 {
 	if d.dir == "" {

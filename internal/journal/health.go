@@ -24,10 +24,14 @@ type health struct {
 	fullAt   time.Time // guarded by mu
 }
 
-func (h *health) succeed() {
+// succeed notes a stored block and tells whether the one before got no
+// acknowledgement.
+func (h *health) succeed() bool {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	failed := h.failures > 0
 	h.failures, h.cause, h.full = 0, nil, nil
-	h.mu.Unlock()
+	return failed
 }
 
 // fail notes a block without acknowledgement and tells whether it is the first.

@@ -113,7 +113,9 @@ func (r *Reader) Close() error {
 
 // Next waits for the next block. Besides the context's error it returns
 //
-//   - *GapError: blocks are missing. The next call goes on behind the gap.
+//   - *GapError: blocks are missing. The next call goes on behind the gap. It
+//     also comes first when reading starts before what Trim has left, as a new
+//     store does.
 //   - *CorruptError: a block is damaged, or not ours. The next call goes on
 //     behind it.
 //

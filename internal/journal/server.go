@@ -81,6 +81,7 @@ func (s *Server) start(ctx context.Context, o ServerOptions) error {
 		// What cannot be sent now must fail now: a block that is sent later,
 		// unasked, would be stored after its callers were refused.
 		nats.ReconnectBufSize(-1),
+		nats.IgnoreAuthErrorAbort(), // credentials may be changing just now
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			s.log.Warn("journal connection", "err", err)
 		}),

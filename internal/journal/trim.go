@@ -12,7 +12,8 @@ import (
 // Trim removes blocks that are no longer needed: those up to committed, the
 // last block that the store has, which are older than Options.Retention; and
 // younger ones, oldest first, while the journal holds more than half of its
-// MaxBytes. Blocks beyond committed are never removed, nor is the newest block,
+// MaxBytes; and all of them when the disk has reached its floor, since taking
+// new events is worth more than keeping processed ones. Blocks beyond committed are never removed, nor is the newest block,
 // so that the sequence survives whatever happens to an empty stream.
 func (j *Journal) Trim(ctx context.Context, committed uint64) error {
 	if err := j.trim(ctx, committed); err != nil {
@@ -40,6 +41,13 @@ func (j *Journal) trim(ctx context.Context, committed uint64) error {
 		if s, err = j.purge(ctx, stream, min(upTo, young-1), s); err != nil {
 			return err
 		}
+	}
+	if err := j.disk.check(readyBytes); err != nil && s.First <= upTo {
+		j.log.Warn("the disk is full; processed blocks go before their time", "first", s.First, "last", upTo, "err", err)
+		if s, err = j.purge(ctx, stream, upTo, s); err != nil {
+			return err
+		}
+		j.disk.lookAgain()
 	}
 	// How large the oldest blocks are is not known, so go by the average and
 	// look again: it ends because each round removes one block at least.
