@@ -79,7 +79,7 @@ func (s *Store) checkBatch(b *store.Batch) error {
 func (s *Store) writeRows(ctx context.Context, b *store.Batch) error {
 	err := s.appendRows(ctx, "events", len(b.Events), func(i int, row []driver.Value) []driver.Value {
 		e := &b.Events[i]
-		row = append(row, int64(e.Position), e.Application, e.ID, e.SessionID, e.Category, e.Name, e.Data,
+		row = append(row, int64(e.Position), e.Application, e.ID, e.SessionID, int64(sessionKey(e.SessionID)), e.Category, e.Name, e.Data,
 			e.Timestamp.Time(), e.Sequence, e.ReceivedAt.Time(), e.SchemaVersion)
 		if e.Violations == nil {
 			return append(row, nil)
@@ -151,7 +151,7 @@ func (s *Store) appendRows(ctx context.Context, table string, n int, values func
 func (s *Store) committed(b *store.Batch) {
 	for i := range b.Events {
 		e := &b.Events[i]
-		s.tail.add(e, tailEntry{store.Original{Position: e.Position, Digest: e.Digest()}, true})
+		s.tail.add(e.Key().Hash(), store.Original{Position: e.Position, Digest: e.Digest()})
 		s.lastPosition = e.Position
 	}
 	s.block.Store(b.Block)
@@ -186,18 +186,19 @@ func (s *Store) loadTail(ctx context.Context) error {
 	s.lastPosition = s.index.Load().sealed
 	for {
 		n := 0
-		rows, err := s.writer.QueryContext(ctx, fmt.Sprintf(`SELECT position, application, id, session_id, epoch_us(timestamp)
+		rows, err := s.writer.QueryContext(ctx, fmt.Sprintf(`SELECT position, application, id
 			FROM store.events WHERE position > %d ORDER BY position LIMIT %d`, s.lastPosition, s.options.SegmentEvents))
 		if err != nil {
 			return fmt.Errorf("read tail: %w", err)
 		}
 		for rows.Next() {
-			var e event.Event
-			if err := rows.Scan(&e.Position, &e.Application, &e.ID, &e.SessionID, &e.Timestamp); err != nil {
+			var p event.Position
+			var key event.Key
+			if err := rows.Scan(&p, &key.Application, &key.ID); err != nil {
 				return fmt.Errorf("read tail: %w", errors.Join(err, rows.Close()))
 			}
-			s.tail.add(&e, tailEntry{store.Original{Position: e.Position}, false})
-			s.lastPosition = e.Position
+			s.tail.add(key.Hash(), store.Original{Position: p}) // the digest waits until somebody asks
+			s.lastPosition = p
 			n++
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {

@@ -1,7 +1,7 @@
 // Package duckdb keeps the events of one machine in an embedded DuckDB file.
 //
 // The events lie in one table in the order of the journal. No tree index covers
-// them: every 65,536 events or so become a segment, with a fuse filter over its
+// them: every 262,144 events or so become a segment, with a fuse filter over its
 // session ids and one over its keys, both held in memory. A question about a
 // session or a key asks the filters first, and then reads only the segments
 // that may know. What is not yet in a segment is the tail: at most one segment
@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,9 @@ type Options struct {
 	// filters (about 4 bytes an event) come on top of it.
 	MemoryLimit int64
 
-	// Threads that a question may use; 0 means 2.
+	// Threads that a question may use; 0 means half of the processors. With
+	// one, a question runs where it is asked; with more, the engine lets a
+	// thread spin while another has the only task.
 	Threads int
 
 	// Readers is how many questions may run at once, others wait; 0 means 8.
@@ -56,11 +59,11 @@ type Options struct {
 	Registerer prometheus.Registerer
 
 	// SegmentEvents is the number of events from which on the tail becomes a
-	// segment; 0 means 65,536. Tests make it small.
+	// segment; 0 means 262,144. Tests make it small.
 	SegmentEvents int
 
 	// WALBytes is the size of the write-ahead log from which on a checkpoint
-	// is due; 0 means 32 MiB. Start-up reads that log.
+	// is due; 0 means 64 MiB. Start-up reads that log.
 	WALBytes int64
 
 	// RowGroupSize is the number of events that the file compresses as a unit,
@@ -69,14 +72,13 @@ type Options struct {
 }
 
 // DefaultRowGroupSize was chosen by measuring; see docs/adr/0002-store-layout.md.
-const DefaultRowGroupSize = 122_880
+const DefaultRowGroupSize = 65_536
 
 const (
 	defaultMemoryLimit   = 1 << 30
-	defaultThreads       = 2
 	defaultReaders       = 8
-	defaultSegmentEvents = 65_536
-	defaultWALBytes      = 32 << 20
+	defaultSegmentEvents = 262_144
+	defaultWALBytes      = 64 << 20
 )
 
 func (o Options) withDefaults() Options {
@@ -85,7 +87,7 @@ func (o Options) withDefaults() Options {
 			*p = v
 		}
 	}
-	set(&o.Threads, defaultThreads)
+	set(&o.Threads, max(1, runtime.GOMAXPROCS(0)/2))
 	set(&o.Readers, defaultReaders)
 	set(&o.SegmentEvents, defaultSegmentEvents)
 	set(&o.RowGroupSize, DefaultRowGroupSize)

@@ -3,6 +3,7 @@ package duckdb
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/the-eye/eye/internal/event"
@@ -26,12 +27,13 @@ func (s *Store) Events(ctx context.Context, q store.EventQuery) (rows []store.Ro
 // sessionEvents is Events of one session: its places come with the keys.
 func (v *snapshot) sessionEvents(q store.EventQuery) ([]store.Row, error) {
 	var c conditions
-	c.parameter(q.SessionID) // $1
+	c.parameter(q.SessionID)                    // $1
+	c.parameter(int64(sessionKey(q.SessionID))) // $2
 	f := q.Filter
 	f.SessionID = ""
 	c.filter(f)
 	c.after(q)
-	needed := "session_id, position, timestamp, sequence"
+	needed := "session_id, session_key, position, timestamp, sequence"
 	if f.Application != "" || f.Category != "" || f.Name != "" {
 		needed += ", application, category, name"
 	}
@@ -53,7 +55,7 @@ func (v *snapshot) sessionEvents(q store.EventQuery) ([]store.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := v.at(positions)
+	rows, err := v.atOf(positions, q.SessionID)
 	for i := range rows {
 		rows[i].Place = places[rows[i].Position]
 	}
@@ -96,15 +98,18 @@ func (v *snapshot) place(rows []store.Row) error {
 		return nil
 	}
 	positions := make([]event.Position, len(rows))
-	sessions := make([]string, len(rows))
+	sessions := make(map[string]bool)
+	var keys []int64
 	for i := range rows {
-		positions[i], sessions[i] = rows[i].Position, rows[i].SessionID
+		positions[i] = rows[i].Position
+		if id := rows[i].SessionID; !sessions[id] {
+			sessions[id] = true
+			keys = append(keys, int64(sessionKey(id)))
+		}
 	}
-	slices.Sort(sessions)
-	sessions = slices.Compact(sessions)
 	places := make(map[event.Position]int64, len(rows))
-	statement := fmt.Sprintf(placesSQL, from(v.x.spans(sessions...), "session_id, position, timestamp, sequence"), list(positions))
-	err := v.each(statement, []any{sessions}, func(scan func(...any) error) error {
+	statement := fmt.Sprintf(placesSQL, from(v.x.spans(slices.Collect(maps.Keys(sessions))...), "session_key, position, timestamp, sequence"), list(positions))
+	err := v.each(statement, []any{keys}, func(scan func(...any) error) error {
 		var p event.Position
 		var place int64
 		err := scan(&p, &place)
@@ -156,6 +161,7 @@ func (s *Store) Since(ctx context.Context, after event.Position, f store.Filter,
 		events := "store.events"
 		if f.SessionID != "" {
 			events = from(v.x.spans(f.SessionID), "*")
+			c.add(fmt.Sprintf("session_key = %d", int64(sessionKey(f.SessionID))))
 		}
 		positions, err := v.positions(fmt.Sprintf("SELECT position FROM %s WHERE %s ORDER BY position LIMIT %d",
 			events, c.String(), limit), c.args)

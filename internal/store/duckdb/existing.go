@@ -28,10 +28,10 @@ func (s *Store) Existing(ctx context.Context, keys []event.Key) ([]store.Origina
 	for i, key := range keys {
 		h := key.Hash()
 		hashes[i] = h
-		if entry, ok := s.tail.byKey[h]; ok {
-			originals[i] = entry.Original
-			if !entry.digested {
-				undigested = append(undigested, entry.Position)
+		if original, ok := s.tail.byKey[h]; ok {
+			originals[i] = original
+			if original.Digest == 0 {
+				undigested = append(undigested, original.Position)
 			}
 		}
 	}
@@ -57,8 +57,8 @@ func (s *Store) Existing(ctx context.Context, keys []event.Key) ([]store.Origina
 		if digest, ok := digests[p]; ok {
 			originals[i].Digest = digest
 		}
-		if entry, ok := s.tail.byKey[h]; ok && !entry.digested {
-			s.tail.byKey[h] = tailEntry{originals[i], true}
+		if original, ok := s.tail.byKey[h]; ok && original.Digest == 0 {
+			s.tail.byKey[h] = originals[i]
 		}
 	}
 	return originals, nil

@@ -82,11 +82,15 @@ func (s *Store) runCheckpoint(ctx context.Context) {
 // seal makes a segment of the tail, and folds the ledger's closed minutes.
 func (s *Store) seal(ctx context.Context) error {
 	start := time.Now()
-	g, f, err := s.tail.segment()
+	sessions, err := s.sessionsOfTail(ctx)
+	if err != nil {
+		return fmt.Errorf("list sessions: %w", err)
+	}
+	g, f, err := s.tail.segment(sessions)
 	if err != nil {
 		return err
 	}
-	sessions, err := saveFuse(g.sessions)
+	bySession, err := saveFuse(g.sessions)
 	if err != nil {
 		return err
 	}
@@ -102,8 +106,8 @@ func (s *Store) seal(ctx context.Context) error {
 		if _, err := s.writer.ExecContext(ctx, fmt.Sprintf(sealSpansSQL, g.first, g.first, g.last)); err != nil {
 			return fmt.Errorf("sum up sessions: %w", err)
 		}
-		_, err := s.writer.ExecContext(ctx, "INSERT INTO store.segments VALUES (?, ?, ?, ?, ?, ?, ?)",
-			int64(g.first), int64(g.last), g.events, s.tail.firstTime.Time(), s.tail.lastTime.Time(), sessions, small)
+		_, err := s.writer.ExecContext(ctx, "INSERT INTO store.segments VALUES (?, ?, ?, ?, ?)",
+			int64(g.first), int64(g.last), g.events, bySession, small)
 		if err != nil {
 			return fmt.Errorf("write segment: %w", err)
 		}
@@ -130,13 +134,21 @@ func (s *Store) seal(ctx context.Context) error {
 	return nil
 }
 
+// sessionsOfTail are the keys of the sessions in the tail.
+func (s *Store) sessionsOfTail(ctx context.Context) (keys []uint64, err error) {
+	err = s.each(ctx, fmt.Sprintf("SELECT DISTINCT session_key FROM store.events WHERE position BETWEEN %d AND %d", s.tail.first, s.tail.last),
+		func(scan func(...any) error) error {
+			var key int64
+			err := scan(&key)
+			keys = append(keys, uint64(key))
+			return err
+		})
+	return keys, err
+}
+
 // segment is the tail as a segment, with the filter of the lowest level over
 // its keys.
-func (t *tail) segment() (*segment, *filter, error) {
-	sessions := make([]uint64, 0, len(t.sessions))
-	for key := range t.sessions {
-		sessions = append(sessions, key)
-	}
+func (t *tail) segment(sessions []uint64) (*segment, *filter, error) {
 	bySession, err := newFuse[uint16](sessions)
 	if err != nil {
 		return nil, nil, err

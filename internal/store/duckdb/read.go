@@ -94,6 +94,16 @@ func scanEvent(scan func(...any) error, e *event.Event) error {
 
 // at reads the events at the positions, in the order of positions.
 func (v *snapshot) at(positions []event.Position) ([]store.Row, error) {
+	return v.atOf(positions, "")
+}
+
+// atOf is at for events that are all of one session: its id need not be read
+// from each of them. "" if it is not known.
+func (v *snapshot) atOf(positions []event.Position, session string) ([]store.Row, error) {
+	columns := columns
+	if session != "" {
+		columns = strings.Replace(columns, "session_id", "''", 1)
+	}
 	if len(positions) == 0 {
 		return nil, nil
 	}
@@ -109,6 +119,7 @@ func (v *snapshot) at(positions []event.Position) ([]store.Row, error) {
 			if err := scanEvent(scan, &r.Event); err != nil {
 				return err
 			}
+			r.SessionID = cmp.Or(session, r.SessionID)
 			rows[r.Position] = r
 			return nil
 		})

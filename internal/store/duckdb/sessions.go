@@ -87,8 +87,12 @@ func (v *snapshot) sumUp(q store.SessionQuery, ids []string, after *event.Micros
 	segments, events := fmt.Sprintf("segment <= %d", v.x.sealed), "store.events"
 	if ids != nil {
 		segments = v.x.segmentsOf(ids...)
-		events = from(v.x.spans(ids...), "session_id, application, category, name")
-		c.add("session_id IN (SELECT unnest(?::VARCHAR[]))", ids)
+		events = from(v.x.spans(ids...), "session_id, session_key, application, category, name")
+		if len(ids) == 1 {
+			c.add(fmt.Sprintf("session_key = %d AND session_id = ?", int64(sessionKey(ids[0]))), ids[0])
+		} else {
+			c.add("session_id IN (SELECT unnest(?::VARCHAR[]))", ids)
+		}
 	}
 	if q.Contains != nil {
 		c.add("session_id IN (SELECT session_id FROM "+events+" WHERE category = ? AND name = ? AND "+application+")",

@@ -12,6 +12,7 @@ CREATE TABLE store.events (
   application    VARCHAR   NOT NULL,
   id             VARCHAR   NOT NULL,
   session_id     VARCHAR   NOT NULL,
+  session_key    BIGINT    NOT NULL,
   category       VARCHAR   NOT NULL,
   name           VARCHAR   NOT NULL,
   data           VARCHAR   NOT NULL USING COMPRESSION zstd,
@@ -57,13 +58,11 @@ CREATE TABLE store.ledger (
 CREATE TABLE store.ledger_changes AS FROM store.ledger;
 
 CREATE TABLE store.segments (
-  first_position  BIGINT    NOT NULL,
-  last_position   BIGINT    NOT NULL,
-  events          BIGINT    NOT NULL,
-  first_timestamp TIMESTAMP NOT NULL,
-  last_timestamp  TIMESTAMP NOT NULL,
-  sessions        BLOB      NOT NULL,
-  ids             BLOB      NOT NULL
+  first_position BIGINT NOT NULL,
+  last_position  BIGINT NOT NULL,
+  events         BIGINT NOT NULL,
+  sessions       BLOB   NOT NULL,
+  ids            BLOB   NOT NULL
 );
 
 CREATE TABLE store.filters (
@@ -76,6 +75,7 @@ CREATE TABLE store.filters (
 CREATE TABLE store.session_spans (
   segment         BIGINT    NOT NULL,
   session_id      VARCHAR   NOT NULL,
+  session_key     BIGINT    NOT NULL,
   application     VARCHAR   NOT NULL,
   first_timestamp TIMESTAMP NOT NULL,
   last_timestamp  TIMESTAMP NOT NULL,

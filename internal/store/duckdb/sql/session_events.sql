@@ -5,7 +5,7 @@ SELECT position, place
 FROM (
   SELECT *, row_number() OVER (ORDER BY timestamp, sequence, position) AS place
   FROM %s
-  WHERE session_id = $1
+  WHERE session_key = $2 AND session_id = $1
 )
 WHERE %s
 ORDER BY timestamp %s, sequence %s, position %s
