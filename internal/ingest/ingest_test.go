@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -407,6 +408,29 @@ func TestTheJournalCannot(t *testing.T) {
 			}
 		}
 	}
+}
+
+// hanging is a journal that never answers.
+type hanging struct{ memory }
+
+func (*hanging) Append(ctx context.Context, _ []byte, _ int) (event.Position, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func TestNobodyIsLeftHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		d.Handler = ingest.New(ingest.Options{
+			Log: slog.New(slog.DiscardHandler), Journal: &hanging{memory{max: 1 << 20}}, Receipts: d.receipts, Now: time.Now,
+			Limits: ingest.Limits{EventBytes: 1 << 10, RequestEvents: 10, RequestBytes: 1 << 10, InFlightBytes: 1 << 20},
+		})
+		start := time.Now()
+		status, _, h := d.post(t, one("a"))
+		if took := time.Since(start); status != 503 || h.Get("Retry-After") == "" || took >= 5*time.Second {
+			t.Errorf("answer %d after %v; want 503 with Retry-After within 5 s", status, took)
+		}
+	})
 }
 
 func TestRequestsDoNotMix(t *testing.T) {
