@@ -40,7 +40,12 @@ func NewHandler(o Options) *Handler { return &Handler{o} }
 const (
 	heartbeat    = 15 * time.Second
 	writeTimeout = 10 * time.Second // a reader that takes no bytes for so long is gone
-	pageEvents   = 500              // read from the store at once
+
+	// Read from the store at once: events are few until their size is known,
+	// then as many as make pageBytes.
+	firstPage = 16
+	fullPage  = 500
+	pageBytes = 1 << 20
 )
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +71,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	s := &stream{h: h, w: w, control: http.NewResponseController(w), filter: filter, position: position}
+	s := &stream{h: h, w: w, control: http.NewResponseController(w), filter: filter, position: position, page: firstPage}
 	if s.send([]byte(": the events follow as they are stored\n\n")) != nil {
 		return
 	}
@@ -80,6 +85,7 @@ type stream struct {
 	control  *http.ResponseController
 	filter   store.Filter
 	position event.Position // what lies up to here has been shown, or was not asked for
+	page     int            // events to read from the store next
 	buf      []byte
 	events   []event.Event
 }
@@ -141,10 +147,8 @@ func (s *stream) fromStore(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	// Everything up to here is in the store by now, shown or filtered out.
-	s.h.o.Hub.mu.Lock()
-	high := s.h.o.Hub.high
-	s.h.o.Hub.mu.Unlock()
-	rows, err := reader.Since(ctx, s.position, s.filter, pageEvents)
+	high := s.h.o.Hub.newest()
+	rows, err := reader.Since(ctx, s.position, s.filter, s.page)
 	if err != nil {
 		return false, fmt.Errorf("read what was missed: %w", err)
 	}
@@ -153,8 +157,10 @@ func (s *stream) fromStore(ctx context.Context) (bool, error) {
 		s.append(&rows[i])
 		s.position = rows[i].Position
 	}
-	if len(rows) < pageEvents {
+	if len(rows) < s.page {
 		s.position = max(s.position, high)
+	} else {
+		s.page = min(fullPage, max(1, pageBytes*len(rows)/len(s.buf)))
 	}
 	return true, s.send(s.buf)
 }

@@ -8,20 +8,32 @@ package live
 
 import (
 	"bytes"
+	"sort"
 	"strings"
 	"sync"
 
 	"github.com/the-eye/eye/internal/event"
 )
 
-// ringEvents is how many of the newest events are kept for readers.
-const ringEvents = 8192
+// The newest events are kept for readers: so many, and in so many bytes.
+const (
+	ringEvents = 8192
+	ringBytes  = 32 << 20
+)
+
+// What one reader takes out of the ring at once.
+const (
+	takeEvents = 1000
+	takeBytes  = 1 << 20
+)
 
 // Hub hands stored events to readers.
 type Hub struct {
 	mu      sync.Mutex
-	ring    []event.Event  // guarded by mu; in order of position, the oldest at start
-	start   int            // guarded by mu; index of the oldest once the ring is full
+	ring    []event.Event  // guarded by mu; nil, or ringEvents long and used from start on, around its end
+	start   int            // guarded by mu; index of the oldest
+	count   int            // guarded by mu; events in the ring, in order of position
+	bytes   int            // guarded by mu; sum of their sizes
 	low     event.Position // guarded by mu; the ring holds all events behind low …
 	high    event.Position // guarded by mu; … up to high
 	readers int            // guarded by mu
@@ -37,7 +49,9 @@ func (h *Hub) Start(p event.Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p > h.high {
-		h.ring, h.start, h.low, h.high = h.ring[:0], 0, p, p
+		h.empty(p)
+		h.high = p
+		h.wake()
 	}
 }
 
@@ -51,25 +65,65 @@ func (h *Hub) Publish(events []event.Event) {
 	defer h.mu.Unlock()
 	h.high = events[len(events)-1].Position
 	if h.readers == 0 {
-		h.ring, h.start, h.low = h.ring[:0], 0, h.high
+		h.empty(h.high)
 		return
 	}
-	if skip := len(events) - ringEvents; skip > 0 {
-		h.ring, h.start, h.low = h.ring[:0], 0, events[skip-1].Position
+	if skip := unkept(events); skip > 0 {
+		h.empty(events[skip-1].Position)
 		events = events[skip:]
+	}
+	if h.ring == nil {
+		h.ring = make([]event.Event, ringEvents)
 	}
 	for i := range events {
 		e := clone(&events[i])
-		if len(h.ring) < ringEvents {
-			h.ring = append(h.ring, e)
-			continue
+		for h.count == ringEvents || h.count > 0 && h.bytes+size(&e) > ringBytes {
+			h.drop()
 		}
-		h.low = h.ring[h.start].Position
-		h.ring[h.start] = e
-		h.start = (h.start + 1) % ringEvents
+		h.ring[(h.start+h.count)%ringEvents] = e
+		h.count++
+		h.bytes += size(&e)
 	}
+	h.wake()
+}
+
+// unkept is how many of the events, which are the newest, would not stay in the
+// ring.
+func unkept(events []event.Event) int {
+	bytes := 0
+	for i := len(events) - 1; i >= 0; i-- {
+		bytes += size(&events[i])
+		if len(events)-i > ringEvents || bytes > ringBytes && i < len(events)-1 {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// drop forgets the oldest event of the ring.
+func (h *Hub) drop() {
+	oldest := &h.ring[h.start]
+	h.low = oldest.Position
+	h.bytes -= size(oldest)
+	*oldest = event.Event{}
+	h.start = (h.start + 1) % ringEvents
+	h.count--
+}
+
+// empty forgets the ring: it holds what lies behind low, which is nothing yet.
+func (h *Hub) empty(low event.Position) {
+	h.ring, h.start, h.count, h.bytes, h.low = nil, 0, 0, 0, low
+}
+
+// wake tells readers that there is more.
+func (h *Hub) wake() {
 	close(h.changed)
 	h.changed = make(chan struct{})
+}
+
+// size is about the memory that e takes.
+func size(e *event.Event) int {
+	return 256 + len(e.Application) + len(e.ID) + len(e.SessionID) + len(e.Category) + len(e.Name) + len(e.Data) + len(e.Violations)
 }
 
 // clone is e with memory of its own.
@@ -96,20 +150,30 @@ func (h *Hub) leave() {
 	h.readers--
 }
 
-// after appends to buf the events behind p. reaches is false when the ring does
-// not go back that far; then the store knows. changed is closed when there is
-// more.
+// newest is the position up to which everything is in the store.
+func (h *Hub) newest() event.Position {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.high
+}
+
+// after appends to buf the first of the events behind p. reaches is false when
+// the ring does not go back that far; then the store knows. changed is closed
+// when there is more than the ring has now.
 func (h *Hub) after(p event.Position, buf []event.Event) (events []event.Event, reaches bool, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p < h.low {
 		return buf, false, h.changed
 	}
-	for i := range h.ring {
-		e := &h.ring[(h.start+i)%len(h.ring)]
-		if e.Position > p {
-			buf = append(buf, *e)
+	at := func(i int) *event.Event { return &h.ring[(h.start+i)%ringEvents] }
+	taken := 0
+	for i := sort.Search(h.count, func(i int) bool { return at(i).Position > p }); i < h.count; i++ {
+		if len(buf) == takeEvents || taken > takeBytes {
+			break
 		}
+		buf = append(buf, *at(i))
+		taken += size(at(i))
 	}
 	return buf, true, h.changed
 }
