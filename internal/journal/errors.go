@@ -52,8 +52,11 @@ func (r *refusal) Unwrap() []error {
 	return []error{r.kind, r.cause}
 }
 
-// RetryAfter is when asking again makes sense after an error of Append: 0 when
-// it does not.
+// RetryAfter is when asking again makes sense: 0 when it does not. Callers that
+// do not know this package find it with errors.As.
+func (r *refusal) RetryAfter() time.Duration { return r.after }
+
+// RetryAfter is that of an error of Append, 0 for any other.
 func RetryAfter(err error) time.Duration {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.after
