@@ -51,12 +51,29 @@ func (s *Store) Append(ctx context.Context, b *store.Batch) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("append block %d to store: %w", b.Block, err)
+		return fmt.Errorf("append block %d to store: %w", b.Block, s.unchanged(ctx, err))
 	}
 	s.committed(b)
 	s.metrics.appendSeconds.Observe(time.Since(start).Seconds())
 	s.maintain(context.WithoutCancel(ctx))
 	return nil
+}
+
+// unchanged is err when the file holds nothing of a batch that failed, as is
+// usual. Otherwise the store is broken: only opening it again shows what it has.
+func (s *Store) unchanged(ctx context.Context, err error) error {
+	if errors.Is(err, store.ErrBroken) {
+		return err
+	}
+	var block int64
+	read := s.writer.QueryRowContext(context.WithoutCancel(ctx), "SELECT block FROM store.meta").Scan(&block)
+	switch {
+	case read != nil:
+		return s.breakWith(errors.Join(err, fmt.Errorf("read back: %w", read)))
+	case uint64(block) != s.block.Load():
+		return s.breakWith(fmt.Errorf("%w, and yet the block is there", err))
+	}
+	return err
 }
 
 // checkBatch refuses what would break the order that everything here builds on.
@@ -175,6 +192,12 @@ func (s *Store) load(ctx context.Context) error {
 	s.count.quarantined.Store(quarantined)
 	if err := s.loadIndex(ctx); err != nil {
 		return err
+	}
+	if !s.index.Load().covered() {
+		s.log.Warn("filters do not cover the segments, all are built anew", "events", events)
+		if err := s.dropIndex(ctx); err != nil {
+			return err
+		}
 	}
 	return s.loadTail(ctx)
 }

@@ -196,6 +196,12 @@ func (s *Store) Close() error {
 	s.calls.Lock() // the readers are outside
 	defer s.calls.Unlock()
 	s.metrics.unregister()
+	if s.fault.Load() == nil && s.walBytes() > 0 {
+		// So that the next start has no log to read.
+		if _, err := s.writer.ExecContext(context.Background(), "CHECKPOINT "+catalog); err != nil {
+			s.log.Warn("no checkpoint at the end, the next start reads the log instead", "err", err)
+		}
+	}
 	if err := s.release(); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}

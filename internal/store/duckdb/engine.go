@@ -99,10 +99,13 @@ func (s *Store) prepareSchema(ctx context.Context) error {
 // transaction runs do on the writer's connection: all of it or nothing. A
 // commit, once begun, is not cancelled.
 func (s *Store) transaction(ctx context.Context, do func() error) error {
-	if _, err := s.writer.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
-		return s.judge(err)
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
 	}
 	settle := context.WithoutCancel(ctx)
+	if _, err := s.writer.ExecContext(settle, "BEGIN TRANSACTION"); err != nil {
+		return s.judge(err)
+	}
 	if err := do(); err != nil {
 		if _, rollback := s.writer.ExecContext(settle, "ROLLBACK"); rollback != nil {
 			// Nobody knows what this connection would write next.
@@ -111,6 +114,7 @@ func (s *Store) transaction(ctx context.Context, do func() error) error {
 		return s.judge(err)
 	}
 	if _, err := s.writer.ExecContext(settle, "COMMIT"); err != nil {
+		// The engine has rolled back by itself, or cannot be helped.
 		return s.judge(fmt.Errorf("commit: %w", err))
 	}
 	return nil

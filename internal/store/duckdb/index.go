@@ -90,6 +90,22 @@ func (x *index) spans(sessions ...string) []span {
 	return append(found, x.tail())
 }
 
+// covered says whether the filters cover the segments, each once.
+func (x *index) covered() bool {
+	segments := x.segments
+	for _, f := range x.filters {
+		if len(segments) == 0 || segments[0].first != f.first {
+			return false
+		}
+		i := slices.IndexFunc(segments, func(g *segment) bool { return g.last == f.last })
+		if i < 0 {
+			return false
+		}
+		segments = segments[i+1:]
+	}
+	return len(segments) == 0
+}
+
 // tail is the span of what is not sealed.
 func (x *index) tail() span { return span{x.sealed + 1, everything.last} }
 

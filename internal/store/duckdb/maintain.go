@@ -30,7 +30,7 @@ func (s *Store) maintain(ctx context.Context) {
 
 // walLimit is how often WALBytes the log may grow before the processor has to
 // wait for the checkpoint.
-const walLimit = 4
+const walLimit = 2
 
 // makeRoom waits for a checkpoint when the log grows faster than checkpoints
 // empty it.
@@ -205,6 +205,19 @@ func (s *Store) loadIndex(ctx context.Context) error {
 		return fmt.Errorf("read filters: %w", err)
 	}
 	s.index.Store(x)
+	return nil
+}
+
+// dropIndex forgets all segments. loadTail then makes them again.
+func (s *Store) dropIndex(ctx context.Context) error {
+	err := s.transaction(ctx, func() error {
+		_, err := s.writer.ExecContext(ctx, "DELETE FROM store.segments; DELETE FROM store.filters; DELETE FROM store.session_spans")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("drop segments: %w", err)
+	}
+	s.index.Store(new(index))
 	return nil
 }
 

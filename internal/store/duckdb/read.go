@@ -141,7 +141,7 @@ func (v *snapshot) atOf(positions []event.Position, session string) ([]store.Row
 // The engine skips row groups by a range or by a single value, but not by
 // several ranges joined with OR: each gets a branch of a UNION ALL of its own.
 // maxBranches bounds the planning of one statement.
-const maxBranches = 16
+const maxBranches = 32
 
 // cluster is a run of ascending positions that is cheaper to read in one scan
 // than one by one.
