@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,6 +67,7 @@ type Handler struct {
 	o       Options
 	budget  budget
 	metrics *metrics
+	warned  atomic.Int64 // second of the last warning about the journal
 }
 
 // New makes a Handler.
@@ -146,8 +148,11 @@ func (h *Handler) unavailable(w http.ResponseWriter, r *http.Request, err error)
 		h.metrics.answered(499)
 		return
 	}
-	h.o.Log.Warn("the journal did not take a request", "err", err,
-		"request", w.Header().Get(problem.RequestIDHeader))
+	// All requests fail alike then: one line a second says as much as thousands.
+	if now, last := h.o.Now().Unix(), h.warned.Load(); now != last && h.warned.CompareAndSwap(last, now) {
+		h.o.Log.Warn("the journal does not take requests", "err", err,
+			"request", w.Header().Get(problem.RequestIDHeader))
+	}
 	retry := time.Second
 	if hint := (interface{ RetryAfter() time.Duration })(nil); errors.As(err, &hint) {
 		retry = max(retry, hint.RetryAfter())
