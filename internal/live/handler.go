@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -174,9 +175,14 @@ func (s *stream) append(row *store.Row) {
 	s.buf = s.h.o.Encode(s.buf, row)
 	// A payload as sent may hold line ends between its tokens, never inside a
 	// string: in this format they would end the event.
-	for i := start; i < len(s.buf); i++ {
-		if s.buf[i] == '\n' || s.buf[i] == '\r' {
-			s.buf[i] = ' '
+	for _, end := range []byte("\n\r") {
+		for text := s.buf[start:]; ; {
+			i := bytes.IndexByte(text, end)
+			if i < 0 {
+				break
+			}
+			text[i] = ' '
+			text = text[i+1:]
 		}
 	}
 	s.buf = append(s.buf, "\n\n"...)

@@ -243,8 +243,8 @@ func TestTheRingGoesAround(t *testing.T) {
 	}{
 		{"many small events", 45, 400, "{}"},
 		{"a block longer than the ring", 2, 9000, "{}"},
-		{"few large events", 90, 1, `{"x":"` + strings.Repeat("x", 1<<20) + `"}`},
-		{"a block larger than the ring", 1, 60, `{"x":"` + strings.Repeat("x", 1<<20) + `"}`},
+		{"few large events", 45, 1, `{"x":"` + strings.Repeat("x", 1<<20) + `"}`},
+		{"a block larger than the ring", 1, 40, `{"x":"` + strings.Repeat("x", 1<<20) + `"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -343,7 +343,7 @@ func TestHeartbeat(t *testing.T) {
 func TestStreamsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
-		var gone, failing, drained reader
+		var gone, drained reader
 		for _, r := range []*reader{&gone, &drained} {
 			defer s.read("", r)()
 		}
@@ -373,6 +373,7 @@ func TestAStoreThatFailsEndsTheStream(t *testing.T) {
 		stop := s.read(s.receipts.Of(event.At(1, 0)), &r)
 		defer stop()
 		time.Sleep(time.Minute) // of the bubble's clock
+		synctest.Wait()
 		if text := r.text.String(); strings.Contains(text, "data:") || strings.Contains(text, "still here") {
 			t.Errorf("from a store that fails came %q; want the end", text)
 		}
