@@ -134,15 +134,16 @@ var units = []struct {
 func (b *Bytes) UnmarshalText(text []byte) error {
 	s := strings.TrimSpace(string(text))
 	for _, u := range units {
-		digits, ok := strings.CutSuffix(strings.ToLower(s), strings.ToLower(u.suffix))
-		if !ok {
+		at := len(s) - len(u.suffix) // bytes, so that no letter beyond ASCII can stand for one of a unit
+		if at < 0 || !strings.EqualFold(s[at:], u.suffix) {
 			continue
 		}
-		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
-		if err != nil || n < 0 || n > math.MaxInt64/u.factor {
+		digits := s[:at]
+		n, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 63) // no sign, neither - nor +
+		if err != nil || n > uint64(math.MaxInt64/u.factor) {
 			break
 		}
-		*b = Bytes(n * u.factor)
+		*b = Bytes(int64(n) * u.factor)
 		return nil
 	}
 	return fmt.Errorf("%q is no size; write a whole number with a unit, e.g. 512MiB or 10GiB", s)
