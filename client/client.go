@@ -107,11 +107,11 @@ type Client struct {
 // does not connect.
 func New(base string, o Options) (*Client, error) {
 	u, err := url.Parse(base)
-	if err != nil {
-		return nil, fmt.Errorf("address of the server: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("address of the server: %q has to look like https://eye.example.com or http://127.0.0.1:8080", base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		if strings.Contains(base, "@") {
+			base = "it" // there may be a password in it
+		}
+		return nil, fmt.Errorf("address of the server: %s has to look like https://eye.example.com or http://127.0.0.1:8080", base)
 	}
 	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("address of the server: %q has more than scheme, host, port and path", u.Redacted())

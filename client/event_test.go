@@ -155,6 +155,8 @@ func TestNew(t *testing.T) {
 		"":                              "",
 		"ftp://example.com":             "",
 		"http://user:secret@eye":        "",
+		"ftp://user:secret@eye":         "",
+		"http://user:secret@eye:x":      "",
 		"http://eye?x=1":                "",
 		"http://eye#x":                  "",
 		"http://":                       "",

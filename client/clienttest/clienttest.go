@@ -100,10 +100,18 @@ func New() *Server {
 // the address.
 func (s *Server) Start(t testing.TB) string {
 	t.Helper()
+	url, stop := s.Serve()
+	t.Cleanup(stop)
+	return url
+}
+
+// Serve serves on a free port of the loopback until stop is called.
+func (s *Server) Serve() (url string, stop func()) {
 	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	t.Cleanup(s.Disconnect) // runs first: Close waits for open streams
-	return server.URL
+	return server.URL, func() {
+		s.Disconnect() // Close waits for open streams
+		server.Close()
+	}
 }
 
 // ServeHTTP answers like The Eye.

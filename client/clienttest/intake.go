@@ -47,8 +47,9 @@ type micros struct{ time.Time }
 
 const timeLayout = "2006-01-02T15:04:05.000000Z"
 
-func (m micros) MarshalText() ([]byte, error) {
-	return m.UTC().AppendFormat(nil, timeLayout), nil
+// MarshalJSON stands before that of time.Time, which leaves zeros out.
+func (m micros) MarshalJSON() ([]byte, error) {
+	return m.UTC().AppendFormat(nil, `"`+timeLayout+`"`), nil
 }
 
 // parseTime reads a timestamp in either form of the contract.

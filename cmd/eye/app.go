@@ -77,14 +77,12 @@ func (c *appCreateCommand) Run(ctx context.Context, std *streams) error {
 // welcome says what the key is and how to use it. The key itself appears only
 // where it appears anyway: standard error may be kept in some log.
 func (c *appCreateCommand) welcome(std *streams, at *server, id string, credential client.Credential) {
-	key := "$EYE_KEY"
+	key, with := "$EYE_KEY", ", with the key in EYE_KEY"
 	if terminal(std.out) {
-		key = credential.Secret
-	} else {
-		fmt.Fprintln(std.err, "With the key in EYE_KEY:")
+		key, with = credential.Secret, ""
 	}
-	fmt.Fprintf(std.err, `Application %s may %s. Its API key is shown this once; keep it.
-Try it:
+	fmt.Fprintf(std.err, `Application %s may %s.
+Its API key is shown this once: keep it. Try it%s:
 
   curl -sS %s/v1/events \
     -H "Authorization: Bearer %s" -H "Content-Type: application/json" \
@@ -92,7 +90,7 @@ Try it:
 
   eye session try-1
 
-`, id, strings.Join(c.Scope, ", "), at.URL(), key, time.Now().UTC().Format(time.RFC3339))
+`, id, strings.Join(c.Scope, ", "), with, at.URL(), key, time.Now().UTC().Format(time.RFC3339))
 }
 
 // slug makes an id from a name: "" if nothing of it can be used.

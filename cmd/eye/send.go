@@ -108,7 +108,7 @@ func (c *sendCommand) one() (*client.Event, error) {
 
 // parseInstant reads a time in either form of the contract.
 func parseInstant(text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, timeFormat} {
+	for _, layout := range []string{time.RFC3339, time.DateTime} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t, nil
 		}

@@ -72,8 +72,10 @@ func (c *sendCommand) sendFiles(ctx context.Context, std *streams, to *server) e
 	if t.bar != nil {
 		t.bar.Clear()
 	}
-	if e := t.sum(time.Since(start)); err == nil {
-		err = e
+	if err == nil || t.accepted+t.rejected > 0 {
+		if e := t.sum(time.Since(start)); err == nil {
+			err = e
+		}
 	}
 	if err == nil && t.rejected > 0 {
 		return errSaid

@@ -51,7 +51,7 @@ func readFile(name string, stdin io.Reader, read func(int), tell func(record) bo
 		defer f.Close()
 		in = f
 	}
-	r := &recordReader{name: name, in: bufio.NewReaderSize(&counted{in, read}, 64<<10), tell: tell}
+	r := &recordReader{name: name, in: bufio.NewReaderSize(&counted{in, read}, 64<<10), max: maxRecord, tell: tell}
 	err := r.read()
 	if err != nil && !errors.Is(err, errPlaced) {
 		return fmt.Errorf("read %s: %w", name, err)
@@ -75,6 +75,7 @@ func (c *counted) Read(b []byte) (int, error) {
 type recordReader struct {
 	name  string
 	in    *bufio.Reader
+	max   int // bytes of one event
 	tell  func(record) bool
 	index int
 	line  int
@@ -159,8 +160,8 @@ func (r *recordReader) nextLine() ([]byte, error) {
 		part, err := r.in.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
-		case len(line) > maxRecord:
-			return nil, fmt.Errorf("line %d is longer than %d MiB: %w", r.line, maxRecord>>20, errPlaced)
+		case len(line) > r.max:
+			return nil, fmt.Errorf("%s: line %d is longer than %d bytes: %w", r.name, r.line, r.max, errPlaced)
 		case err == bufio.ErrBufferFull:
 			continue
 		}
@@ -170,7 +171,7 @@ func (r *recordReader) nextLine() ([]byte, error) {
 
 // values reads events that follow one another as JSON, inside of an array or not.
 func (r *recordReader) values(array bool) error {
-	limit := &limited{r.in, maxRecord}
+	limit := &limited{r.in, r.max}
 	dec := json.NewDecoder(limit)
 	if array {
 		dec.Token() // the bracket is there
@@ -184,7 +185,7 @@ func (r *recordReader) values(array bool) error {
 			return nil
 		}
 		r.index++
-		limit.left = maxRecord
+		limit.left = r.max
 	}
 	if array {
 		if _, err := dec.Token(); err != nil {
@@ -203,7 +204,7 @@ func (r *recordReader) values(array bool) error {
 // broken says where JSON breaks off.
 func (r *recordReader) broken(dec *json.Decoder, err error) error {
 	if errors.Is(err, errTooLarge) {
-		return fmt.Errorf("%s[%d] is larger than %d MiB: %w", r.name, r.index, maxRecord>>20, errPlaced)
+		return fmt.Errorf("%s[%d] is larger than %d bytes: %w", r.name, r.index, r.max, errPlaced)
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
