@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/the-eye/eye/internal/event"
 	"github.com/the-eye/eye/internal/store"
 	"github.com/the-eye/eye/internal/store/duckdb"
@@ -203,7 +205,13 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if removeAtEnd != "" {
-		os.RemoveAll(removeAtEnd)
+		if err := os.RemoveAll(removeAtEnd); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.Exit(code)
 }
@@ -306,6 +314,36 @@ func BenchmarkOneEvent(b *testing.B) {
 		_, err := s.Event(b.Context(), rows[0].Key())
 		return err
 	})
+}
+
+// BenchmarkTrickle sends 1,000 events a second in batches of ten, with small
+// segments and logs so that all maintenance happens, and reports how long it
+// takes from Append until the last event of the batch has been read.
+func BenchmarkTrickle(b *testing.B) {
+	o := benchOptions()
+	o.SegmentEvents, o.WALBytes = 5000, 2<<20
+	s := open(b, b.TempDir(), o)
+	f := newTraffic(4)
+	var readable []time.Duration
+	pace := time.NewTicker(10 * time.Millisecond)
+	defer pace.Stop()
+	percentiles(b, func(int) error {
+		batch := f.batch(10)
+		<-pace.C
+		start := time.Now()
+		if err := s.Append(b.Context(), batch); err != nil {
+			return err
+		}
+		_, err := s.Event(b.Context(), batch.Events[9].Key())
+		readable = append(readable, time.Since(start))
+		return err
+	})
+	slices.Sort(readable)
+	b.ReportMetric(float64(readable[len(readable)*99/100].Microseconds())/1000, "readable-p99-ms")
+	b.ReportMetric(float64(readable[len(readable)-1].Microseconds())/1000, "readable-max-ms")
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // BenchmarkExisting asks for 10,000 keys that are all new.
