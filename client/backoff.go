@@ -49,6 +49,12 @@ func (p *pauses) after(err error) (time.Duration, bool) {
 	return pause, true
 }
 
+// again waits after a failure and tells whether to repeat what failed.
+func (p *pauses) again(ctx context.Context, err error) bool {
+	wait, ok := p.after(err)
+	return ok && sleep(ctx, wait)
+}
+
 // sleep waits for d, or returns false when ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)

@@ -57,7 +57,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -98,9 +97,8 @@ type Client struct {
 	timeout   time.Duration
 	patience  time.Duration
 	userAgent string
-	encoding  string       // the Content-Encoding that compress makes
-	compress  compressor   // nil: bodies go as they are
-	repeats   atomic.Int64 // requests repeated by calls of the Client, for tests
+	encoding  string     // the Content-Encoding that compress makes
+	compress  compressor // nil: bodies go as they are
 }
 
 // New returns a Client for the server at base, e.g. http://127.0.0.1:8080. It
@@ -232,20 +230,10 @@ func (c *Client) do(ctx context.Context, r call, answer any) error {
 		if err == nil {
 			return nil
 		}
-		if !c.again(ctx, pauses, err) {
+		if !pauses.again(ctx, err) {
 			return err
 		}
 	}
-}
-
-// again waits after a failure and tells whether to repeat what failed.
-func (c *Client) again(ctx context.Context, p *pauses, err error) bool {
-	wait, ok := p.after(err)
-	if !ok || !sleep(ctx, wait) {
-		return false
-	}
-	c.repeats.Add(1)
-	return true
 }
 
 // errNoAnswer is the cause of a request's own deadline.

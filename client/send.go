@@ -143,7 +143,7 @@ func (c *Client) SendJSON(ctx context.Context, wait time.Duration, events ...jso
 		results: true,
 		wait:    wait,
 		again: func(err error) bool {
-			return c.again(ctx, pauses, err)
+			return pauses.again(ctx, err)
 		},
 		settle: func(b batch, outcomes []Outcome, err error) bool {
 			copy(r.Outcomes[b.first:], outcomes)

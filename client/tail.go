@@ -48,7 +48,7 @@ const steady = 10 * time.Second
 var errSilence = errors.New("the server fell silent")
 
 // Tail follows the events that match as they are stored, in the order in which
-// the server stores them; times and order of the filter do not apply. lastID
+// the server stores them, whatever the filter says about order. lastID
 // resumes behind a Live received before; "" begins with what comes now.
 //
 // When the connection is lost, Tail connects again for as long as ctx lasts and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ const defaultURL = "http://127.0.0.1:8080"
 
 // open finds the server and the key. It does not connect.
 func (c connection) open(std *streams, dir string) (*server, error) {
+	dir = cmp.Or(dir, "./eye-data") // EYE_DATA may be set and empty
 	s := &server{url: c.URL, urlFrom: "--url or EYE_URL"}
 	running, err := runningAt(dir)
 	if err != nil {
