@@ -28,7 +28,9 @@ func TestScript(t *testing.T) {
 			env.Values[fakeServer{}] = &fakeServer{}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fake": fake},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"fake": fake, "waitready": waitReady, "waitstored": waitStored, "waitfor": waitFor, "envfrom": envFrom,
+		},
 	})
 }
 

@@ -36,6 +36,9 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: waitready [dir]")
 	}
 	dir := ts.Getenv("EYE_DATA")
+	if dir == "" {
+		dir = ts.MkAbs("eye-data")
+	}
 	if len(args) == 1 {
 		dir = ts.MkAbs(args[0])
 	}
