@@ -101,7 +101,7 @@ func run(args []string, getenv func(string) string, stdin io.Reader, stdout, std
 		return exitUsage
 	}
 
-	command, err := parser.Parse(receiptLast(args))
+	command, err := parser.Parse(args)
 	if shown {
 		return exitOK
 	}

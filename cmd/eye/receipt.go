@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
-	"slices"
 	"strconv"
 
 	"github.com/the-eye/eye/client"
@@ -28,24 +26,8 @@ event with the same id was there first, which is shown. quarantined: it was refu
 for the reasons shown. deleted: it was removed on request.
 
 Examples:
-  eye receipt mF0p1kz3Jq2dLxY7vN5aWg
-  eye receipt --json mF0p1kz3Jq2dLxY7vN5aWg | jq -r .disposition`
-}
-
-// receiptText is what receipts look like: 16 bytes in base64url, of which one
-// in 64 begins with a hyphen.
-var receiptText = regexp.MustCompile(`^-[A-Za-z0-9_-]{21}$`)
-
-// receiptLast puts a receipt that would be taken for a flag behind "--".
-func receiptLast(args []string) []string {
-	if len(args) == 0 || args[0] != "receipt" || slices.Contains(args, "--") {
-		return args
-	}
-	i := slices.IndexFunc(args, receiptText.MatchString)
-	if i < 0 {
-		return args
-	}
-	return slices.Concat(args[:i], args[i+1:], []string{"--", args[i]})
+  eye receipt zx7qmfk2r5ywn4c3tbd6ujs2ae
+  eye receipt --json zx7qmfk2r5ywn4c3tbd6ujs2ae | jq -r .disposition`
 }
 
 // Run asks and prints.

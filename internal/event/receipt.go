@@ -3,7 +3,7 @@ package event
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"encoding/base64"
+	"encoding/base32"
 	"encoding/binary"
 	"errors"
 )
@@ -11,7 +11,8 @@ import (
 // Receipts turns journal positions into receipts and back.
 //
 // A receipt is one AES-128 block over the position and eight zero bytes, in
-// base64url: 22 characters that tell a stranger nothing, cost no storage, and
+// base32: 26 lower-case letters and digits, to be selected with a double click
+// and typed into a shell, that tell a stranger nothing, cost no storage, and
 // can be made up only with a chance of 2^-64 a try.
 type Receipts struct{ block cipher.Block }
 
@@ -39,8 +40,14 @@ func (r *Receipts) Append(b []byte, p Position) []byte {
 	var text [aes.BlockSize]byte
 	binary.BigEndian.PutUint64(text[:8], uint64(p))
 	r.block.Encrypt(text[:], text[:])
-	return base64.RawURLEncoding.AppendEncode(b, text[:])
+	return receiptText.AppendEncode(b, text[:])
 }
+
+// receiptText is base32 as in RFC 4648 §6, in lower case and without padding.
+var receiptText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// receiptChars is the length of a receipt.
+const receiptChars = 26
 
 // Of is the receipt of the record at p.
 func (r *Receipts) Of(p Position) string { return string(r.Append(nil, p)) }
@@ -48,12 +55,15 @@ func (r *Receipts) Of(p Position) string { return string(r.Append(nil, p)) }
 // Position is the position that the receipt stands for, or ErrReceipt.
 func (r *Receipts) Position(receipt string) (Position, error) {
 	var text [aes.BlockSize]byte
-	if len(receipt) != base64.RawURLEncoding.EncodedLen(aes.BlockSize) {
+	if len(receipt) != receiptChars {
 		return 0, ErrReceipt
 	}
-	// Strict: the spare bits of the last character must be zero, so that a
-	// receipt has exactly one spelling.
-	if _, err := base64.RawURLEncoding.Strict().Decode(text[:], []byte(receipt)); err != nil {
+	if _, err := receiptText.Decode(text[:], []byte(receipt)); err != nil {
+		return 0, ErrReceipt
+	}
+	// A receipt has exactly one spelling: what Decode passes over (line breaks,
+	// spare bits of the last character) is none of it.
+	if string(receiptText.AppendEncode(nil, text[:])) != receipt {
 		return 0, ErrReceipt
 	}
 	r.block.Decrypt(text[:], text[:])

@@ -3,6 +3,7 @@ package event_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -89,21 +90,21 @@ func TestReceipts(t *testing.T) {
 		if got, err := r.Position(receipt); got != p || err != nil {
 			t.Errorf("Position(Of(%d)) = %d, %v", p, got, err)
 		}
-		if len(receipt) != 22 {
-			t.Errorf("receipt %q has %d characters; want 22", receipt, len(receipt))
+		if len(receipt) != 26 {
+			t.Errorf("receipt %q has %d characters; want 26", receipt, len(receipt))
 		}
 		if _, err := other.Position(receipt); err != event.ErrReceipt {
 			t.Errorf("another installation took receipt %q: %v", receipt, err)
 		}
 		// Each receipt has one spelling: no other last character decodes.
 		for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
-			forged := receipt[:21] + string(c)
+			forged := receipt[:25] + string(c)
 			if _, err := r.Position(forged); forged != receipt && err != event.ErrReceipt {
 				t.Errorf("forged receipt %q was taken", forged)
 			}
 		}
 	}
-	for _, s := range []string{"", "x", "äöü", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA"} {
+	for _, s := range []string{"", "x", "äöü", strings.Repeat("a", 26), strings.Repeat("a", 27), strings.Repeat("a", 25) + "\n", strings.Repeat("\n", 26)} {
 		if _, err := r.Position(s); err != event.ErrReceipt {
 			t.Errorf("Position(%q) = %v; want ErrReceipt", s, err)
 		}
