@@ -69,13 +69,35 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, build api.Ve
 		return fmt.Errorf("admin-key: %w", err)
 	}
 
-	s := &service{cfg: cfg, log: log, dir: dir, authenticator: authenticator, registry: prometheus.NewRegistry(), drained: make(chan struct{})}
+	// What a stuck journal server needs is all new parts, as after a restart.
+	for attempt := 1; ; attempt++ {
+		s := &service{cfg: cfg, log: log, dir: dir, authenticator: authenticator, registry: prometheus.NewRegistry(), drained: make(chan struct{})}
+		err := s.run(ctx, build, ready)
+		if ctx.Err() != nil || !errors.Is(err, journal.ErrStuck) || errors.Is(err, errNotClosed) {
+			return err
+		}
+		log.Error("everything is opened again, since the journal does not go on", "err", err, "attempt", attempt)
+		if s.address != "" {
+			again := *cfg
+			again.Listen = s.address // also where any free port was asked for
+			cfg, ready = &again, nil // who wanted to know knows
+		}
+	}
+}
+
+// run opens everything, serves until ctx is done or a part ends, and closes
+// everything.
+func (s *service) run(ctx context.Context, build api.Version, ready Ready) error {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.open(ctx, build); err != nil {
 		return errors.Join(err, s.closeEngine())
 	}
 	return errors.Join(s.serve(ctx, ready), s.closeEngine())
 }
+
+// errNotClosed: the journal's server did not stop. Its files must not be opened
+// again in this process, so that the process has to end.
+var errNotClosed = errors.New("the journal server did not stop")
 
 // service is the parts, in the order of an event's way.
 type service struct {
@@ -84,6 +106,7 @@ type service struct {
 	dir           *dir
 	registry      *prometheus.Registry
 	authenticator *access.Authenticator
+	address       string // listened on
 
 	engine    *journal.Server
 	journal   *journal.Journal
@@ -225,6 +248,7 @@ func (s *service) serve(ctx context.Context, ready Ready) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w; choose another address with --listen", err)
 	}
+	s.address = listener.Addr().String()
 	address := addressOf(listener)
 	if err := s.dir.announce(address); err != nil {
 		listener.Close()
@@ -325,7 +349,7 @@ func (s *service) closeEngine() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
 	if err := s.engine.Close(ctx); err != nil {
-		return fmt.Errorf("stop journal server: %w", err)
+		return fmt.Errorf("%w: %w", errNotClosed, err)
 	}
 	return nil
 }

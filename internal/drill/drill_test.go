@@ -24,7 +24,8 @@ type drill struct {
 	senders []*sender
 	start   event.Micros
 
-	loads        int // so far
+	pace         time.Duration // at most, between two requests of a worker
+	loads        int           // so far
 	starts       []time.Duration
 	deaths       map[string]int
 	sessionNames []string
@@ -41,7 +42,7 @@ func newDrill(t *testing.T, h *home) *drill {
 	s := seed(t)
 	d := &drill{
 		t: t, seed: s, rand: rand.New(rand.NewPCG(s, 0)), home: h,
-		start: event.Now(time.Now()), deaths: make(map[string]int),
+		start: event.Now(time.Now()), deaths: make(map[string]int), pace: 20 * time.Millisecond,
 	}
 	server := h.start(t, "")
 	c := newClient(t, h, server)

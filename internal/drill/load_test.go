@@ -48,7 +48,7 @@ func (d *drill) work(ctx context.Context, s *server, c *client, composer *compos
 		}
 		wait.Wait()
 		select { // a few hundred requests a second make rounds that can be read back quickly
-		case <-time.After(time.Duration(composer.rand.IntN(20)) * time.Millisecond):
+		case <-time.After(time.Duration(composer.rand.Int64N(int64(d.pace)))):
 		case <-s.gone:
 		case <-ctx.Done():
 		}

@@ -69,7 +69,7 @@ func TestPowerLossIsNoticed(t *testing.T) {
 			v.unmount()
 			v.mount()
 			records, _ := h.records(t)
-			acknowledged, lost := len(d.book.positions), len(d.lost(records))
+			acknowledged, lost := len(d.book.positions), len(d.lost(records, 1))
 			t.Logf("%d records were acknowledged; %d of them are lost", acknowledged, lost)
 			if acknowledged == 0 || (lost > 0) == sync {
 				t.Errorf("%d of %d acknowledged records were lost, with sync = %t", lost, acknowledged, sync)

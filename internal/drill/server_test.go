@@ -89,7 +89,7 @@ func (h *home) spawn(t testing.TB, crash string) *server {
 }
 
 // maxLogLines of a server are kept for the report of a failure.
-const maxLogLines = 400
+const maxLogLines = 100
 
 func (s *server) note(line string) {
 	s.mu.Lock()
@@ -98,7 +98,7 @@ func (s *server) note(line string) {
 		s.log = append(s.log[:0], s.log[1:]...)
 	}
 	s.log = append(s.log, line)
-	if strings.Contains(line, " msg=serving ") {
+	if strings.Contains(line, " msg=serving ") && s.took == 0 {
 		s.took = time.Since(s.began)
 		close(s.serving)
 	}

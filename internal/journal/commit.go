@@ -41,10 +41,8 @@ func (j *Journal) Run(ctx context.Context) error {
 		}
 		j.take()
 		if len(j.group) > 0 {
-			if err := j.commit(); err != nil {
-				j.Drain()
-				j.refuseQueued(refuseUnavailable(err))
-				return fmt.Errorf("run journal: %w", err)
+			if err := errors.Join(j.commit(), j.stuck()); err != nil {
+				return j.giveUp(err)
 			}
 			// Not lingering, but letting those go first who can run already:
 			// the callers just answered are about to append again. Blocks get
@@ -56,7 +54,27 @@ func (j *Journal) Run(ctx context.Context) error {
 			return nil // draining since before the queue was found empty
 		}
 		j.await(ctx)
+		if err := j.stuck(); err != nil {
+			return j.giveUp(err)
+		}
 	}
+}
+
+// giveUp refuses everything and ends Run.
+func (j *Journal) giveUp(err error) error {
+	j.Drain()
+	j.refuseQueued(refuseUnavailable(err))
+	return fmt.Errorf("run journal: %w", err)
+}
+
+// stuck is ErrStuck when only opening everything again can help. An external
+// server is for its own operator to restart, and full is not stuck.
+func (j *Journal) stuck() error {
+	err := j.health.stuck()
+	if err == nil || !j.inside || j.disk.check(readyBytes) != nil {
+		return nil
+	}
+	return err
 }
 
 // await returns when the queue may hold something or ctx is done. Meanwhile it

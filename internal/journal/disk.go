@@ -68,6 +68,19 @@ func (d *disk) lookAgain() {
 	d.mu.Unlock()
 }
 
+// crowded tells whether so little space is left, right now, that the server's
+// own writes are in danger: a quarter of what is to stay free.
+func (d *disk) crowded() bool {
+	if d.dir == "" {
+		return false
+	}
+	d.lookAgain()
+	left := d.left()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err == nil && left < d.minFree/4
+}
+
 // left is the free space as last known.
 func (d *disk) left() int64 {
 	if d.dir == "" {

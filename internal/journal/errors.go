@@ -17,6 +17,11 @@ var (
 	ErrDraining    = errors.New("the journal is draining")     // it is being shut down
 )
 
+// ErrStuck ends Run: the embedded server acknowledges nothing although the disk
+// has room, as it does once a write of its own has failed. Only closing it and
+// opening everything again helps. Whatever was acknowledged is on disk.
+var ErrStuck = errors.New("the embedded journal server is stuck")
+
 // What reading may answer.
 var (
 	ErrNotFound    = errors.New("not in the journal")

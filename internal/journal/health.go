@@ -14,6 +14,10 @@ const fullFor = 5 * time.Second
 // blocks, so that ready is not said at the very edge.
 const readyBytes = 1 << 20
 
+// stuckAfter is how long an embedded server may not acknowledge before it is
+// given up. A disk that merely stalls has answered by then.
+const stuckAfter = 5 * time.Second
+
 // health is the outcome of the last commits.
 type health struct {
 	mu       sync.Mutex
@@ -65,6 +69,16 @@ func (h *health) failing() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.failures > 0
+}
+
+// stuck is why nothing has been acknowledged for stuckAfter, or nil.
+func (h *health) stuck() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failures < 2 || time.Since(h.since) < stuckAfter {
+		return nil
+	}
+	return fmt.Errorf("%w since %s (%d attempts): %w", ErrStuck, h.since.UTC().Format(time.RFC3339), h.failures, h.cause)
 }
 
 func (h *health) err() error {

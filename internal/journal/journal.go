@@ -110,6 +110,7 @@ type Journal struct {
 	pub     jetstream.JetStream // for blocks: its pending acks time out
 	conn    *nats.Conn
 	name    string // of the stream and its subject
+	inside  bool   // the server runs in this process
 	opts    Options
 	metrics *metrics
 
@@ -157,6 +158,7 @@ func Open(ctx context.Context, s *Server, o Options) (*Journal, error) {
 		js:             s.js,
 		conn:           s.conn,
 		name:           o.Stream,
+		inside:         s.Embedded(),
 		opts:           o,
 		maxAppendBytes: maxAppend,
 		targetRawBytes: min(targetRawBytes, maxAppend),

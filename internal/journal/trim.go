@@ -13,8 +13,12 @@ import (
 // last block that the store has, which are older than Options.Retention; and
 // younger ones, oldest first, while the journal holds more than half of its
 // MaxBytes; and all of them when the disk has reached its floor, since taking
-// new events is worth more than keeping processed ones. Blocks beyond committed are never removed, nor is the newest block,
-// so that the sequence survives whatever happens to an empty stream.
+// new events is worth more than keeping processed ones. Blocks beyond committed
+// are never removed, nor is the newest block, so that the sequence survives
+// whatever happens to an empty stream.
+//
+// With hardly any space left nothing is removed: removing writes, too, and when
+// that fails nats-server 2.15.2 waits for itself for ever, seen in the crash drill.
 func (j *Journal) Trim(ctx context.Context, committed uint64) error {
 	if err := j.trim(ctx, committed); err != nil {
 		return fmt.Errorf("trim journal: %w", err)
@@ -33,6 +37,9 @@ func (j *Journal) trim(ctx context.Context, committed uint64) error {
 		return nil
 	}
 	upTo := min(committed, s.Last-1) // the last block that may go
+	if j.disk.crowded() {
+		return nil
+	}
 	if cutoff := j.opts.now().Add(-j.opts.Retention); s.First <= upTo && info.State.FirstTime.Before(cutoff) {
 		young, err := j.firstSince(ctx, cutoff, s)
 		if err != nil {
