@@ -32,6 +32,7 @@ var problemTypes = []problemType{
 	{"not-ready", "Not ready", "The server cannot do all of its work now. `checks` says what cannot."},
 	{"refused", "No event was accepted", "Every event of the request broke a rule, and lies in quarantine under its receipt with all the rules that it broke."},
 	{"slow-body", "The body came too slowly", "Nothing was accepted. Send less at once, or on a better line."},
+	{"rate-limited", "Too many events", "The application sends more events a second than it may. Nothing was accepted: send the same events again after the time in Retry-After."},
 	{"store-unavailable", "The store cannot be read now", "Events are still taken in, and can be read later."},
 	{"too-large", "Too large", "The body has more bytes than a request of this kind may have."},
 	{"too-many-credentials", "Too many credentials", "Delete those that are no longer used."},

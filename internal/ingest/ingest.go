@@ -66,6 +66,7 @@ type Options struct {
 type Handler struct {
 	o       Options
 	budget  budget
+	rates   rates
 	metrics *metrics
 	warned  atomic.Int64 // second of the last warning about the journal
 }
@@ -86,6 +87,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sender := access.FromContext(r.Context())
 	if sender == nil {
 		panic("ingest: the route must be authenticated")
+	}
+	limit := h.rates.of(sender)
+	if limit != nil {
+		now := h.o.Now()
+		limit.tell(w.Header(), now)
+		if left := limit.TokensAt(now); left < 1 { // not worth reading the body
+			h.refuse(w, limit.exceeded(limit.wait(1-left)))
+			return
+		}
 	}
 	framing, no := framingOf(r.Header.Get("Content-Type"))
 	if no != nil {
@@ -117,10 +127,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.refuseWhole(no)
 	}
 
+	giveBack := func() {}
+	if limit != nil {
+		var over *problem.Problem
+		now := h.o.Now()
+		giveBack, over = limit.take(now, q.count)
+		limit.tell(w.Header(), now)
+		if over != nil {
+			h.refuse(w, over)
+			return
+		}
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	first, err := h.o.Journal.Append(ctx, q.records, q.count)
 	cancel()
 	if err != nil {
+		giveBack()
 		h.unavailable(w, r, err)
 		return
 	}

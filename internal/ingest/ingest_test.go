@@ -410,6 +410,57 @@ func TestTheJournalCannot(t *testing.T) {
 	}
 }
 
+func TestRateLimit(t *testing.T) {
+	clock := now
+	d := newDoor(t)
+	d.Handler = ingest.New(ingest.Options{
+		Log: slog.New(slog.DiscardHandler), Journal: d.journal, Outcomes: d.journal, Receipts: d.receipts,
+		Limits: ingest.Limits{EventBytes: 1 << 20, RequestEvents: 10_000, RequestBytes: 16 << 20, InFlightBytes: 64 << 20},
+		Now:    func() time.Time { return clock },
+	})
+	send := func(application string, rate access.Rate, n int) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/v1/events", strings.NewReader("["+strings.TrimSuffix(strings.Repeat(one("a")+",", n), ",")+"]"))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		p := &access.Principal{Application: application, FutureTolerance: time.Hour, Rate: rate}
+		d.ServeHTTP(w, r.WithContext(access.WithPrincipal(r.Context(), p)))
+		return w
+	}
+	slow := access.Rate{PerSecond: 2, Burst: 10}
+	for i, c := range []struct {
+		application string
+		rate        access.Rate
+		after       time.Duration
+		events      int
+		status      int
+		left, retry string
+	}{
+		{"a", slow, 0, 11, 413, `"default";r=10;t=0`, ""},
+		{"a", slow, 0, 8, 202, `"default";r=2;t=4`, ""},
+		{"a", slow, 0, 5, 429, `"default";r=2;t=4`, "2"},
+		{"a", slow, 0, 2, 202, `"default";r=0;t=5`, ""},
+		{"a", slow, 0, 1, 429, `"default";r=0;t=5`, "1"},
+		{"b", slow, 0, 10, 202, `"default";r=0;t=5`, ""},
+		{"c", access.Rate{}, 0, 1000, 202, "", ""},
+		{"a", slow, 3 * time.Second, 6, 202, `"default";r=0;t=5`, ""},
+		{"a", access.Rate{PerSecond: 100, Burst: 100}, 0, 50, 202, `"default";r=50;t=1`, ""},
+	} {
+		clock = clock.Add(c.after)
+		w := send(c.application, c.rate, c.events)
+		if h := w.Header(); w.Code != c.status || h.Get("RateLimit") != c.left || h.Get("Retry-After") != c.retry {
+			t.Errorf("step %d: answer %d, RateLimit %s, Retry-After %q; want %d, %s, %q",
+				i, w.Code, h.Get("RateLimit"), h.Get("Retry-After"), c.status, c.left, c.retry)
+		}
+	}
+	before := len(d.journal.records)
+	d.journal.err = errors.New("broken")
+	send("d", slow, 10)
+	d.journal.err = nil
+	if w := send("d", slow, 10); w.Code != 202 || len(d.journal.records) != before+10 {
+		t.Errorf("what the journal did not take was counted: answer %d", w.Code)
+	}
+}
+
 // hanging is a journal that never answers.
 type hanging struct{ memory }
 

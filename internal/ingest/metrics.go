@@ -17,7 +17,7 @@ type metrics struct {
 }
 
 // statuses are the answers whose counters are at hand without a look-up.
-var statuses = []int{200, 202, 400, 403, 408, 413, 415, 422, 499, 503}
+var statuses = []int{200, 202, 400, 403, 408, 413, 415, 422, 429, 499, 503}
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
