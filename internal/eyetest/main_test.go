@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -45,5 +44,3 @@ func corpus(t testing.TB, name string) []byte {
 	}
 	return text
 }
-
-func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000000Z") }
