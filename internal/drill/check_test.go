@@ -81,7 +81,7 @@ func (d *drill) checkRecent(s *server, c *client) {
 	for _, id := range sessions {
 		d.checkSession(c, id, stored)
 	}
-	for _, i := range d.rand.Perm(len(attempts))[:min(len(attempts), 80)] {
+	for _, i := range d.rand.Perm(len(attempts))[:min(len(attempts), 40)] {
 		d.checkReceipt(c, attempts[i], stored)
 	}
 	for _, a := range attempts {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,10 @@ type drill struct {
 	starts       []time.Duration
 	deaths       map[string]int
 	sessionNames []string
+
+	// dark is true from the moment of a power cut until the next start. No
+	// answer comes out of a machine without power.
+	dark atomic.Bool
 
 	mu    sync.Mutex
 	retry []*request // guarded by mu: unanswered in loads before
@@ -67,6 +72,7 @@ func newDrill(t *testing.T, h *home) *drill {
 // begin starts the program, as the next round does.
 func (d *drill) begin() (*server, *client) {
 	d.t.Helper()
+	d.dark.Store(false)
 	s := d.home.start(d.t, "")
 	d.starts = append(d.starts, s.took)
 	return s, newClient(d.t, d.home, s)
@@ -100,13 +106,13 @@ func (d *drill) loadUntil(s *server, c *client, length time.Duration, death func
 
 // sessions are those that a load sends to: some new, some of loads before.
 func (d *drill) sessions() []string {
-	if len(d.sessionNames) < d.loads*20 {
-		for i := range 20 {
+	if len(d.sessionNames) < d.loads*10 {
+		for i := range 10 {
 			d.sessionNames = append(d.sessionNames, fmt.Sprintf("s-%d-%d", d.loads, i))
 		}
 	}
 	n := len(d.sessionNames)
-	return slices.Clone(d.sessionNames[max(0, n-30):])
+	return slices.Clone(d.sessionNames[max(0, n-15):])
 }
 
 // settle waits until everything that was sent is processed, and checks it.

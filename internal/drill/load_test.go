@@ -78,7 +78,7 @@ func (d *drill) send(s *server, c *client, q *request) (acknowledged bool) {
 	attempts, floor := d.book.sending(q)
 	began := time.Now()
 	a, err := c.do(context.Background(), "POST", "/v1/events", q.sender.key, header, q.body)
-	if err != nil {
+	if err != nil || d.dark.Load() {
 		d.unanswered(q)
 		d.book.mu.Lock()
 		d.book.count.unanswered++

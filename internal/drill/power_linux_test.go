@@ -28,11 +28,8 @@ func TestPowerLoss(t *testing.T) {
 func (d *drill) powerRound(v *volume, s *server, c *client) {
 	d.t.Helper()
 	d.loadUntil(s, c, time.Duration(100+d.rand.IntN(900))*time.Millisecond, func() {
-		if err := v.cut(); err != nil {
-			d.t.Fatal(err)
-		}
-		// In between every write fails; nothing may be acknowledged then, and
-		// if it is, it will be found missing.
+		d.cut(v)
+		// In between every write fails, which must not confuse anybody.
 		if d.rand.IntN(2) == 0 {
 			select {
 			case <-time.After(time.Duration(d.rand.IntN(200)) * time.Millisecond):
@@ -42,6 +39,19 @@ func (d *drill) powerRound(v *volume, s *server, c *client) {
 		s.kill()
 	})
 	d.deaths["power loss"]++
+}
+
+// cut cuts the power. What is answered from then on does not count: the system
+// call that ends the file system lets a sync that is under way at that moment
+// succeed now and then although it does not reach the disk (3 of 240 files of a
+// program that only appends and syncs, Linux 6.18), and when the power is really
+// gone nobody answers any more.
+func (d *drill) cut(v *volume) {
+	d.t.Helper()
+	d.dark.Store(true)
+	if err := v.cut(); err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 // TestPowerLossIsNoticed shows that the drill can fail: when the journal server
@@ -60,17 +70,22 @@ func TestPowerLossIsNoticed(t *testing.T) {
 			}
 			s, c := d.begin()
 			d.loadUntil(s, c, time.Second, func() {
-				if err := v.cut(); err != nil {
-					t.Fatal(err)
-				}
+				d.cut(v)
 				h.external.kill()
 				s.kill()
 			})
 			v.unmount()
 			v.mount()
-			records, _ := h.records(t)
-			acknowledged, lost := len(d.book.positions), len(d.lost(records, 1))
-			t.Logf("%d records were acknowledged; %d of them are lost", acknowledged, lost)
+			records, state := h.records(t)
+			missing := d.lost(records, 1)
+			acknowledged, lost := len(d.book.positions), len(missing)
+			t.Logf("%d records were acknowledged, the last at block %d; %d of them are lost; the journal ends at block %d",
+				acknowledged, d.book.high.Block(), lost, state.Last)
+			if sync {
+				for _, a := range missing {
+					t.Logf("LOST: %v, acknowledged at %d in block %d", a.entry, a.position, a.position.Block())
+				}
+			}
 			if acknowledged == 0 || (lost > 0) == sync {
 				t.Errorf("%d of %d acknowledged records were lost, with sync = %t", lost, acknowledged, sync)
 			}
