@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/the-eye/eye/internal/access"
 	"github.com/the-eye/eye/internal/problem"
@@ -113,9 +114,12 @@ func (a *api) mux(routes []route) http.Handler {
 	})
 }
 
-// clean tells whether the path is one that http.ServeMux would not redirect to
-// a cleaner one. There is nothing to be found by way of . and .. or //.
+// clean tells whether the path is text, and one that http.ServeMux would not
+// redirect to a cleaner one. There is nothing to be found by way of . and .. or //.
 func clean(u *url.URL) bool {
+	if !utf8.ValidString(u.Path) {
+		return false
+	}
 	path := u.RawPath
 	if path == "" {
 		path = u.Path

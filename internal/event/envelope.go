@@ -207,6 +207,10 @@ func (d *Decoder) one() error {
 	s := &d.s
 	s.flaws = s.flaws[:0]
 	start := s.i
+	s.bound = len(s.b)
+	if max := d.rules.MaxBytes; max > 0 {
+		s.bound = start + max
+	}
 	if s.i < len(s.b) && s.b[s.i] == '{' {
 		if err := d.members(); err != nil {
 			return err

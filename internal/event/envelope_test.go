@@ -146,6 +146,15 @@ func TestManyViolationsAreBounded(t *testing.T) {
 	}
 }
 
+func TestPointersAreBounded(t *testing.T) {
+	long := strings.Repeat("k", 1100)
+	got, _, _ := decode(with("data", `{"a":{"`+long+`":{"x":1,"x":2}},"b":1,"b":2}`), event.JSON)
+	want := []string{"/data/a invalid_json", "/data/b invalid_json"}
+	if diff := cmp.Diff(want, got[0].Violations); diff != "" {
+		t.Errorf("violations (-want +got):\n%s", diff)
+	}
+}
+
 func TestManyKeysAreComparedByMap(t *testing.T) {
 	var b strings.Builder
 	for i := range 1000 {

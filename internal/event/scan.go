@@ -23,6 +23,7 @@ type scanner struct {
 
 	keys  [][]byte // the keys of all open objects, innermost last
 	flaws []Violation
+	bound int // where the event is too large, so that nothing in it matters any more
 }
 
 // step is one level of the path: a member's key, or an array index when key is nil.
@@ -59,19 +60,32 @@ func (s *scanner) flaw(message string, key []byte) {
 	s.flaws = append(s.flaws, Violation{Pointer: s.pointer(key), Code: InvalidJSON, Message: message})
 }
 
+// maxPointerBytes bounds a pointer: what lies deeper below longer keys is
+// reported at the place above it that has a shorter one.
+const maxPointerBytes = 1 << 10
+
 // pointer is the present path as a JSON Pointer, extended by key unless it is nil.
 func (s *scanner) pointer(key []byte) string {
 	var p []byte
-	for _, st := range s.path {
+	add := func(st step) bool {
 		switch {
+		case len(p)+len(st.key) >= maxPointerBytes:
+			return false
 		case st.key != nil:
 			p = appendToken(p, st.key)
 		case st.index >= 0:
 			p = strconv.AppendInt(append(p, '/'), int64(st.index), 10)
 		}
+		return true
+	}
+	for _, st := range s.path {
+		if !add(st) {
+			key = nil
+			break
+		}
 	}
 	if key != nil {
-		p = appendToken(p, key)
+		add(step{key: key})
 	}
 	return string(bytes.ToValidUTF8(p, []byte("\uFFFD")))
 }
@@ -409,6 +423,9 @@ const manyKeys = 24
 // unique notes key as one of the object whose keys start at base in s.keys, and
 // reports it as a flaw when it was there already.
 func (s *scanner) unique(base int, seen map[string]bool, key []byte) map[string]bool {
+	if s.i > s.bound {
+		return nil // a refusal that needs no more reasons, and no more memory
+	}
 	known := false
 	switch open := s.keys[base:]; {
 	case seen != nil:

@@ -93,12 +93,6 @@ func manyKeys(n int) string {
 	return b.String()
 }
 
-// What the decoder of package event still has to bound.
-const (
-	keysOfTheTooLarge = "the decoder notes every key of an event that is far over its bound: 195 MiB for 1.5 million keys"
-	longPointers      = "the decoder writes a long key into the pointer of every violation below it: 333 MiB for an event of 900 kB"
-)
-
 func TestHostileBodies(t *testing.T) {
 	s := eyetest.Start(t)
 	key := s.NewApplication(t, "web-shop", all...)
@@ -115,49 +109,45 @@ func TestHostileBodies(t *testing.T) {
 		body    string
 		status  int
 		headers []string
-		skip    string
 	}{
-		{"a gzip bomb", string(compress(t, "gzip", spaces)), 413, []string{"Content-Encoding", "gzip"}, ""},
-		{"a zstd bomb", string(compress(t, "zstd", spaces)), 413, []string{"Content-Encoding", "zstd"}, ""},
-		{"a zstd window of terabytes", string(farWindow), 400, []string{"Content-Encoding", "zstd"}, ""},
-		{"a million empty gzip members", fill("", emptyGzip, ""), 400, []string{"Content-Encoding", "gzip"}, ""},
-		{"a million tiny zstd frames", fill("", emptyZstd, ""), 400, []string{"Content-Encoding", "zstd"}, ""},
-		{"gzip of nothing", emptyGzip, 400, []string{"Content-Encoding", "gzip"}, ""},
-		{"16 MiB of opening brackets", fill("", "[", ""), 400, nil, ""},
-		{"16 MiB of opening objects", fill("", `{"a":`, ""), 400, nil, ""},
-		{"depth in data", with(strings.Repeat(`{"a":`, 150_000) + "1" + strings.Repeat("}", 150_000)), 422, nil, ""},
-		{"depth that closes", fill(`{"data":`, "[", ""), 400, nil, ""},
-		{"a string of 10 MB", with(`{"a":"` + strings.Repeat("x", 10<<20) + `"}`), 413, nil, ""},
-		{"a key of 10 MB", with(`{"` + strings.Repeat("x", 10<<20) + `":1}`), 413, nil, ""},
-		{"a field of 10 MB", `{"` + strings.Repeat("x", 10<<20) + `":1}`, 413, nil, ""},
-		{"an endless string", fill(`{"data":"`, "x", ""), 400, nil, ""},
-		{"an endless number", fill(`{"data":`, "9", ""), 400, nil, ""},
-		{"a number of a megabyte", with(`{"a":` + strings.Repeat("9", 1_000_000) + `}`), 422, nil, ""},
-		{"an exponent of a megabyte", with(`{"a":1e` + strings.Repeat("9", 1_000_000) + `}`), 422, nil, ""},
-		{"16 MiB of zero bytes", fill("", "\x00", ""), 400, nil, ""},
-		{"16 MiB of spaces", fill("", " ", ""), 400, nil, ""},
-		{"16 MiB of commas", fill("[", ",", ""), 400, nil, ""},
-		{"16 MiB of empty lines", fill("", "\n", ""), 400, []string{"Content-Type", "application/x-ndjson"}, ""},
-		{"invalid UTF-8 of a megabyte", with(`{"a":"` + strings.Repeat("\xff", 1_000_000) + `"}`), 422, nil, ""},
-		{"too many events", "[" + strings.Repeat("{},", 10_000) + "{}]", 413, nil, ""},
-		{"too many lines", strings.Repeat("{}\n", 10_001), 413, []string{"Content-Type", "application/x-ndjson"}, ""},
-		{"10,000 refused events", "[" + strings.Repeat("{},", 9_999) + "{}]", 422, nil, ""},
-		{"10,000 events of 100 violations", "[" + strings.Repeat(`{"data":[`+strings.Repeat(`"\ud800",`, 100)+"0]},", 9_999) + "{}]", 413, nil, ""},
-		{"10,000 scalars", "[" + strings.Repeat("0,", 9_999) + "0]", 422, nil, ""},
-		{"over 16 MiB", strings.Repeat(" ", requestBytes+1), 413, nil, ""},
-		{"many keys", with(manyKeys(90_000)), 202, nil, ""},
-		{"far too many keys", with(manyKeys(1_500_000)), 413, nil, keysOfTheTooLarge},
-		{"one key 50,000 times", with("{" + strings.Repeat(`"a":1,`, 50_000) + `"a":1}`), 422, nil, ""},
-		{"a long key above many flaws", with(`{"` + long + `":[` + strings.Repeat(`"\ud800",`, 500) + `0]}`), 422, nil, longPointers},
-		{"many long fields", "{" + `"` + long + `a":1,"` + long[:100<<10] + `b":1}`, 422, nil, ""},
-		{"another media type", "<event/>", 415, []string{"Content-Type", "text/xml"}, ""},
-		{"no media type", "{}", 415, []string{"Content-Type", ""}, ""},
-		{"a media type of 10 kB", "{}", 415, []string{"Content-Type", "application/" + strings.Repeat("x", 10_000)}, ""},
+		{"a gzip bomb", string(compress(t, "gzip", spaces)), 413, []string{"Content-Encoding", "gzip"}},
+		{"a zstd bomb", string(compress(t, "zstd", spaces)), 413, []string{"Content-Encoding", "zstd"}},
+		{"a zstd window of terabytes", string(farWindow), 400, []string{"Content-Encoding", "zstd"}},
+		{"a million empty gzip members", fill("", emptyGzip, ""), 400, []string{"Content-Encoding", "gzip"}},
+		{"a million tiny zstd frames", fill("", emptyZstd, ""), 400, []string{"Content-Encoding", "zstd"}},
+		{"gzip of nothing", emptyGzip, 400, []string{"Content-Encoding", "gzip"}},
+		{"16 MiB of opening brackets", fill("", "[", ""), 400, nil},
+		{"16 MiB of opening objects", fill("", `{"a":`, ""), 400, nil},
+		{"depth in data", with(strings.Repeat(`{"a":`, 150_000) + "1" + strings.Repeat("}", 150_000)), 422, nil},
+		{"depth that closes", fill(`{"data":`, "[", ""), 400, nil},
+		{"a string of 10 MB", with(`{"a":"` + strings.Repeat("x", 10<<20) + `"}`), 413, nil},
+		{"a key of 10 MB", with(`{"` + strings.Repeat("x", 10<<20) + `":1}`), 413, nil},
+		{"a field of 10 MB", `{"` + strings.Repeat("x", 10<<20) + `":1}`, 413, nil},
+		{"an endless string", fill(`{"data":"`, "x", ""), 400, nil},
+		{"an endless number", fill(`{"data":`, "9", ""), 400, nil},
+		{"a number of a megabyte", with(`{"a":` + strings.Repeat("9", 1_000_000) + `}`), 422, nil},
+		{"an exponent of a megabyte", with(`{"a":1e` + strings.Repeat("9", 1_000_000) + `}`), 422, nil},
+		{"16 MiB of zero bytes", fill("", "\x00", ""), 400, nil},
+		{"16 MiB of spaces", fill("", " ", ""), 400, nil},
+		{"16 MiB of commas", fill("[", ",", ""), 400, nil},
+		{"16 MiB of empty lines", fill("", "\n", ""), 400, []string{"Content-Type", "application/x-ndjson"}},
+		{"invalid UTF-8 of a megabyte", with(`{"a":"` + strings.Repeat("\xff", 1_000_000) + `"}`), 422, nil},
+		{"too many events", "[" + strings.Repeat("{},", 10_000) + "{}]", 413, nil},
+		{"too many lines", strings.Repeat("{}\n", 10_001), 413, []string{"Content-Type", "application/x-ndjson"}},
+		{"10,000 refused events", "[" + strings.Repeat("{},", 9_999) + "{}]", 422, nil},
+		{"10,000 events of 100 violations", "[" + strings.Repeat(`{"data":[`+strings.Repeat(`"\ud800",`, 100)+"0]},", 9_999) + "{}]", 413, nil},
+		{"10,000 scalars", "[" + strings.Repeat("0,", 9_999) + "0]", 422, nil},
+		{"over 16 MiB", strings.Repeat(" ", requestBytes+1), 413, nil},
+		{"many keys", with(manyKeys(90_000)), 202, nil},
+		{"far too many keys", with(manyKeys(1_500_000)), 413, nil},
+		{"one key 50,000 times", with("{" + strings.Repeat(`"a":1,`, 50_000) + `"a":1}`), 422, nil},
+		{"a long key above many flaws", with(`{"` + long + `":[` + strings.Repeat(`"\ud800",`, 500) + `0]}`), 422, nil},
+		{"many long fields", "{" + `"` + long + `a":1,"` + long[:100<<10] + `b":1}`, 422, nil},
+		{"another media type", "<event/>", 415, []string{"Content-Type", "text/xml"}},
+		{"no media type", "{}", 415, []string{"Content-Type", ""}},
+		{"a media type of 10 kB", "{}", 415, []string{"Content-Type", "application/" + strings.Repeat("x", 10_000)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.skip != "" {
-				t.Skip(c.skip)
-			}
 			var a *eyetest.Answer
 			grown := peak(func() { a = s.Do(t, "POST", "/v1/events", key, []byte(c.body), c.headers...) })
 			if c.status < 300 {

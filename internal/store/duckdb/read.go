@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/the-eye/eye/internal/event"
 	"github.com/the-eye/eye/internal/store"
@@ -61,6 +62,11 @@ func ignoreDone(err error) error {
 
 // each hands over the rows of a query.
 func (v *snapshot) each(query string, args []any, row func(scan func(...any) error) error) error {
+	for _, arg := range args {
+		if !isText(arg) {
+			return errNoText
+		}
+	}
 	rows, err := v.tx.QueryContext(v.ctx, query, args...)
 	if err != nil {
 		return err
@@ -71,6 +77,20 @@ func (v *snapshot) each(query string, args []any, row func(scan func(...any) err
 		}
 	}
 	return errors.Join(rows.Err(), rows.Close())
+}
+
+// errNoText: the engine knows text in UTF-8 only, and its driver ends the whole
+// process over a list that holds anything else (found 2026-11-23, DuckDB 1.5.6).
+var errNoText = errors.New("an argument is no UTF-8")
+
+func isText(arg any) bool {
+	switch arg := arg.(type) {
+	case string:
+		return utf8.ValidString(arg)
+	case []string:
+		return !slices.ContainsFunc(arg, func(s string) bool { return !utf8.ValidString(s) })
+	}
+	return true
 }
 
 // columns of an event, as scanEvent takes them.
