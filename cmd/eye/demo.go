@@ -131,6 +131,7 @@ type stage struct {
 	senders map[string]*client.Client // by application
 	keys    map[string]string         // by application
 	rand    *rand.Rand
+	wait    time.Duration // how long a request waits until it is processed
 }
 
 // admit creates the applications and a key for each.
@@ -165,20 +166,27 @@ func (s *stage) admit(ctx context.Context, url, adminKey string) error {
 func (s *stage) past(ctx context.Context, sessions int) (string, error) {
 	var sent tally
 	var shown string
+	terminal := isTerminal(s.std.err)
 	start := time.Now()
+	defer func() { s.wait = 0 }()
 	for i := range sessions {
 		j := newJourney(s.rand, start.Add(-time.Duration(s.rand.IntN(7200))*time.Second))
+		if i == sessions-1 {
+			s.wait = 10 * time.Second // once these are processed, all before them are
+		}
 		if err := s.send(ctx, j, &sent); err != nil {
 			return "", err
 		}
 		if j.shared || shown == "" {
 			shown = j.session
 		}
-		if i%10 == 9 || i == sessions-1 {
+		if terminal {
 			fmt.Fprintf(s.std.err, "\rplaying the past two hours: %d of %d sessions", i+1, sessions)
 		}
 	}
-	fmt.Fprintf(s.std.err, "\r%60s\r", "")
+	if terminal {
+		fmt.Fprintf(s.std.err, "\r%60s\r", "")
+	}
 	fmt.Fprintf(s.std.out, "\n%d sessions played: %d events accepted (%d of them late, %d out of order), %d refused\n",
 		sessions, sent.accepted, sent.late, sent.disordered, sent.refused)
 	return shown, nil
@@ -240,7 +248,7 @@ func (s *stage) sendSteps(ctx context.Context, j *journey, steps []step, sent *t
 		for i, step := range steps[:n] {
 			events[i] = step.json(j)
 		}
-		result, err := s.senders[steps[0].application].SendJSON(ctx, 0, events...)
+		result, err := s.senders[steps[0].application].SendJSON(ctx, s.wait, events...)
 		if err != nil && result.Accepted()+result.Refused() != n {
 			return fmt.Errorf("send events of %s: %w", steps[0].application, err)
 		}

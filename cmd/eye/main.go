@@ -66,6 +66,13 @@ type streams struct {
 }
 
 func main() {
+	// A variable that is set to nothing is as good as not set: kong would take
+	// it for a number that cannot be read.
+	for _, pair := range os.Environ() {
+		if name, value, _ := strings.Cut(pair, "="); value == "" && strings.HasPrefix(name, "EYE_") {
+			os.Unsetenv(name)
+		}
+	}
 	os.Exit(run(os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 

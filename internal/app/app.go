@@ -128,7 +128,7 @@ func (s *service) open(ctx context.Context, build api.Version) error {
 		return err
 	}
 	s.journal, err = journal.Open(ctx, s.engine, journal.Options{
-		Replicas: cfg.Journal.Replicas, MaxBytes: int64(cfg.Journal.MaxBytes), MinFreeBytes: int64(cfg.Journal.MinFree),
+		Replicas: cfg.Journal.Replicas, Synced: cfg.Journal.Synced, MaxBytes: int64(cfg.Journal.MaxBytes), MinFreeBytes: int64(cfg.Journal.MinFree),
 		Retention: cfg.Journal.Retention, Log: s.log.With("part", "journal"), Registerer: s.registry,
 	})
 	if err != nil {

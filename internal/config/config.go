@@ -42,6 +42,7 @@ type Journal struct {
 	URL         string        `name:"url" env:"EYE_JOURNAL_URL" placeholder:"URL" help:"NATS servers to keep the journal on (nats://…), comma-separated; embedded when empty."`
 	Credentials string        `env:"EYE_JOURNAL_CREDENTIALS" placeholder:"FILE" help:"NATS credentials file for --journal-url."`
 	Replicas    int           `env:"EYE_JOURNAL_REPLICAS" default:"1" help:"Copies of the journal on a NATS cluster: 1, 3 or 5."`
+	Synced      bool          `env:"EYE_JOURNAL_SYNCED" default:"false" help:"Says that the servers of --journal-url sync before they acknowledge (sync_interval: always), for when they cannot be asked. Needed with one replica."`
 	MaxBytes    Bytes         `env:"EYE_JOURNAL_MAX_BYTES" default:"10GiB" help:"Most that the journal may hold; when full, events are refused with 503."`
 	Retention   time.Duration `env:"EYE_JOURNAL_RETENTION" default:"72h" help:"How long the journal keeps blocks that are stored, space permitting."`
 	MinFree     Bytes         `env:"EYE_JOURNAL_MIN_FREE" default:"0" help:"Free disk space below which events are refused with 503; 0 takes 5 % of the file system, from 64 MiB to 1 GiB."`

@@ -45,7 +45,7 @@ func natsServer(t *testing.T) string {
 func TestExternalJournal(t *testing.T) {
 	t.Parallel()
 	url := natsServer(t)
-	outside := func(c *config.Config) { c.Journal.URL = url }
+	outside := func(c *config.Config) { c.Journal.URL, c.Journal.Synced = url, true }
 	s := eyetest.Start(t, outside)
 	key := s.NewApplication(t, "web-shop", all...)
 	var sent eyetest.Accepted

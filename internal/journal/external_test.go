@@ -62,7 +62,7 @@ func TestExternalServer(t *testing.T) {
 	if s.Embedded() {
 		t.Error("Embedded = true; want false")
 	}
-	j := open(t, s, journal.Options{MaxBytes: 1 << 20})
+	j := open(t, s, journal.Options{MaxBytes: 1 << 20, Synced: true})
 	run(t, j)
 	mustAppend(t, j, "before", 1)
 	r, err := j.Read(t.Context(), 0)
@@ -104,6 +104,19 @@ func TestExternalServer(t *testing.T) {
 	}
 	if _, err := j.Append(t.Context(), random(2<<20), 1); !errors.Is(err, journal.ErrFull) {
 		t.Errorf("Append of more than the stream may hold = %v; want ErrFull", err)
+	}
+}
+
+// A server that cannot be asked is believed only when its operator vouches.
+func TestExternalServerThatDoesNotTell(t *testing.T) {
+	t.Parallel()
+	n := natsServer(t, t.TempDir(), -1, "sync_interval: always", "")
+	s := connect(t, n.ClientURL())
+	for vouched, want := range map[bool]error{false: journal.ErrNotSynced, true: nil} {
+		_, err := journal.Open(t.Context(), s, journal.Options{MaxBytes: 1 << 20, Synced: vouched, Log: logger(t)})
+		if !errors.Is(err, want) {
+			t.Errorf("Open with Synced %v = %v; want %v", vouched, err, want)
+		}
 	}
 }
 

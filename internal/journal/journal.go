@@ -84,6 +84,10 @@ type Options struct {
 	// 0: 5 % of the file system, at least 64 MiB and at most 1 GiB.
 	MinFreeBytes int64
 
+	// Synced says that an external server syncs before it acknowledges, for
+	// when it cannot be asked. With one replica Open refuses without either.
+	Synced bool
+
 	// Retention is how long a processed block is kept all the same, so that a
 	// lost store can be filled again; DefaultRetention.
 	Retention time.Duration
@@ -285,7 +289,7 @@ func (j *Journal) open(ctx context.Context, s *Server) error {
 	if info.Config.PersistMode != jetstream.DefaultPersistMode {
 		return fmt.Errorf("stream %s has persist mode %s: acknowledgements would come before the disk has the data", j.name, info.Config.PersistMode)
 	}
-	if err := s.checkSync(j.name, info.Config.Replicas); err != nil {
+	if err := s.checkSync(j.name, info.Config.Replicas, j.opts.Synced); err != nil {
 		return err
 	}
 	return nil

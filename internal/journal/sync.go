@@ -83,17 +83,18 @@ func (s *Server) askSync(ctx context.Context) syncing {
 }
 
 // checkSync decides whether a stream with so many replicas may be trusted.
-func (s *Server) checkSync(stream string, replicas int) error {
+// vouched: the operator says that the servers sync.
+func (s *Server) checkSync(stream string, replicas int, vouched bool) error {
 	switch {
 	case s.syncs == syncAlways:
 		s.log.Info("the journal is synced to disk before each acknowledgement", "stream", stream, "replicas", replicas)
-	case s.syncs == syncUnknown:
-		s.log.Warn("cannot learn whether the journal server syncs before it acknowledges: set sync_interval: always on every server; "+
-			"with three replicas a loss then needs two disks, without it a power cut that hits all of them",
-			"stream", stream, "replicas", replicas)
+	case s.syncs == syncUnknown && vouched:
+		s.log.Info("the journal is synced to disk before each acknowledgement, says its operator", "stream", stream, "replicas", replicas)
 	case replicas > 1:
-		s.log.Warn("the journal servers do not sync before they acknowledge: a power cut that hits most of them loses events; set sync_interval: always",
+		s.log.Warn("the journal servers do not sync before they acknowledge, as far as they tell: a power cut that hits most of them loses events; set sync_interval: always on each",
 			"stream", stream, "replicas", replicas)
+	case s.syncs == syncUnknown:
+		return fmt.Errorf("%w, as far as it tells: set sync_interval: always in its jetstream section and say so here, or use three replicas", ErrNotSynced)
 	default:
 		return fmt.Errorf("%w: set sync_interval: always in its jetstream section, or use three replicas", ErrNotSynced)
 	}
