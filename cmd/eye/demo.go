@@ -166,7 +166,7 @@ func (s *stage) admit(ctx context.Context, url, adminKey string) error {
 func (s *stage) past(ctx context.Context, sessions int) (string, error) {
 	var sent tally
 	var shown string
-	terminal := isTerminal(s.std.err)
+	watched := terminal(s.std.err)
 	start := time.Now()
 	defer func() { s.wait = 0 }()
 	for i := range sessions {
@@ -180,11 +180,11 @@ func (s *stage) past(ctx context.Context, sessions int) (string, error) {
 		if j.shared || shown == "" {
 			shown = j.session
 		}
-		if terminal {
+		if watched {
 			fmt.Fprintf(s.std.err, "\rplaying the past two hours: %d of %d sessions", i+1, sessions)
 		}
 	}
-	if terminal {
+	if watched {
 		fmt.Fprintf(s.std.err, "\r%60s\r", "")
 	}
 	fmt.Fprintf(s.std.out, "\n%d sessions played: %d events accepted (%d of them late, %d out of order), %d refused\n",
