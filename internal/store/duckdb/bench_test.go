@@ -114,16 +114,36 @@ func (f *traffic) batch(n int) *store.Batch {
 		if r.IntN(100) == 0 {
 			e.Timestamp -= event.Micros(r.Int64N(int64(24 * time.Hour / time.Microsecond)))
 		}
-		e.Data = fmt.Appendf(nil, `{"host":"www.example.com","path":"%s%d","element":"%s","position":{"x":%d,"y":%d},`+
-			`"viewport":{"width":%d,"height":1080},"referrer":"https://www.google.com/search?q=%x","campaign":"autumn-%d",`+
-			`"experiment":{"id":"exp-%d","variant":"%c"},"duration_ms":%d.%03d,"user_agent":"Mozilla/5.0 (X11; Linux x86_64)","logged_in":%t}`,
-			pick(r, benchPaths), r.IntN(5000), pick(r, benchElements), r.IntN(1920), r.IntN(4000), 320*(1+r.IntN(6)), r.Uint32(), r.IntN(12),
-			r.IntN(40), 'a'+r.IntN(3), r.IntN(10_000), r.IntN(1000), r.IntN(2) == 0)
+		e.Data = f.payload()
 	}
 	f.n += n
 	b.Block = f.block
 	b.Counts = []store.Count{{Minute: f.now - f.now%60_000_000, Application: "web-shop", Received: int64(n), Stored: int64(n)}}
 	return b
+}
+
+// payload is about 330 bytes of JSON, of which half differ from event to event.
+func (f *traffic) payload() []byte {
+	r := f.random
+	b := make([]byte, 0, 400)
+	number := func(before string, n int) {
+		b = strconv.AppendInt(append(b, before...), int64(n), 10)
+	}
+	b = append(append(b, `{"host":"www.example.com","path":"`...), pick(r, benchPaths)...)
+	number("", r.IntN(5000))
+	b = append(append(b, `","element":"`...), pick(r, benchElements)...)
+	number(`","position":{"x":`, r.IntN(1920))
+	number(`,"y":`, r.IntN(4000))
+	number(`},"viewport":{"width":`, 320*(1+r.IntN(6)))
+	number(`,"height":1080},"referrer":"https://www.google.com/search?q=`, int(r.Uint32()))
+	number(`","campaign":"autumn-`, r.IntN(12))
+	number(`","experiment":{"id":"exp-`, r.IntN(40))
+	b = append(b, `","variant":"`...)
+	b = append(b, "abc"[r.IntN(3)])
+	number(`"},"duration_ms":`, r.IntN(10_000))
+	number(".", 100+r.IntN(900))
+	b = append(b, `,"user_agent":"Mozilla/5.0 (X11; Linux x86_64)","logged_in":`...)
+	return append(strconv.AppendBool(b, r.IntN(2) == 0), '}')
 }
 
 // prepared is the store that the reading benchmarks share.

@@ -27,13 +27,11 @@ func (s *Store) Events(ctx context.Context, q store.EventQuery) (rows []store.Ro
 // sessionEvents is Events of one session: its places come with the keys.
 func (v *snapshot) sessionEvents(q store.EventQuery) ([]store.Row, error) {
 	var c conditions
-	c.parameter(q.SessionID)                    // $1
-	c.parameter(int64(sessionKey(q.SessionID))) // $2
 	f := q.Filter
 	f.SessionID = ""
 	c.filter(f)
 	c.after(q)
-	needed := "session_id, session_key, position, timestamp, sequence"
+	needed := "session_key, position, timestamp, sequence"
 	if f.Application != "" || f.Category != "" || f.Name != "" {
 		needed += ", application, category, name"
 	}
@@ -41,13 +39,15 @@ func (v *snapshot) sessionEvents(q store.EventQuery) ([]store.Row, error) {
 		needed += ", data"
 	}
 	order := direction(q.Descending)
-	statement := fmt.Sprintf(sessionEventsSQL, from(v.x.spans(q.SessionID), needed), c.String(), order, order, order, q.Limit)
+	spans := v.x.spans(q.SessionID)
+	statement := fmt.Sprintf(sessionEventsSQL, from(spans, needed), int64(sessionKey(q.SessionID)), c.String(), order, order, order, q.Limit)
 	var positions []event.Position
 	places := make(map[event.Position]int64)
+	var total int
 	err := v.each(statement, c.args, func(scan func(...any) error) error {
 		var p event.Position
 		var place int64
-		err := scan(&p, &place)
+		err := scan(&p, &place, &total)
 		positions = append(positions, p)
 		places[p] = place
 		return err
@@ -55,11 +55,53 @@ func (v *snapshot) sessionEvents(q store.EventQuery) ([]store.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := v.atOf(positions, q.SessionID)
+	var rows []store.Row
+	if total <= len(positions)*mostlyWanted {
+		rows, err = v.ofSession(q.SessionID, spans, positions)
+	} else {
+		rows, err = v.at(positions)
+	}
 	for i := range rows {
 		rows[i].Place = places[rows[i].Position]
 	}
 	return rows, err
+}
+
+// mostlyWanted is how many times more events than the page has a session may
+// have to be read as a whole: that takes one scan of a column of numbers, where
+// looking up positions takes a search for each.
+const mostlyWanted = 4
+
+// ofSession reads the events at the positions, all of that session, in the order
+// of positions.
+func (v *snapshot) ofSession(id string, spans []span, positions []event.Position) ([]store.Row, error) {
+	if len(positions) == 0 {
+		return nil, nil
+	}
+	wanted := make(map[event.Position]int, len(positions))
+	for i, p := range positions {
+		wanted[p] = i
+	}
+	spans = slices.DeleteFunc(spans, func(s span) bool {
+		return !slices.ContainsFunc(positions, func(p event.Position) bool { return s.first <= p && p <= s.last })
+	})
+	rows := make([]store.Row, len(positions))
+	err := v.each(fmt.Sprintf("SELECT * FROM %s", from(spans, columns, fmt.Sprintf("session_key = %d AND session_id = $1", int64(sessionKey(id))))),
+		[]any{id}, func(scan func(...any) error) error {
+			var r store.Row
+			if err := scanEvent(scan, &r.Event); err != nil {
+				return err
+			}
+			if i, ok := wanted[r.Position]; ok {
+				rows[i] = r
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	// The key found them, the id has the last word: two ids can share a key.
+	return slices.DeleteFunc(rows, func(r store.Row) bool { return r.Position == 0 }), nil
 }
 
 // events is Events of all sessions.

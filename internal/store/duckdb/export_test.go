@@ -9,5 +9,5 @@ func LayoutOfData(compression string) {
 	if compression != "auto" {
 		clause = " USING COMPRESSION " + compression
 	}
-	createSQL = strings.ReplaceAll(createSQL, " USING COMPRESSION zstd", clause)
+	createSQL = strings.ReplaceAll(createSQL, "NOT NULL USING COMPRESSION zstd,\n  timestamp", "NOT NULL"+clause+",\n  timestamp")
 }

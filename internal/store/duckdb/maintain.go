@@ -165,44 +165,51 @@ func (t *tail) segment(sessions []uint64) (*segment, *filter, error) {
 	return g, &filter{first: t.first, last: t.last, ids: ids, keys: t.keys}, nil
 }
 
-// loadIndex reads the segments and filters.
+// loadIndex reads the segments and filters. The filters are read one by one, so
+// that their bytes are not held several times over.
 func (s *Store) loadIndex(ctx context.Context) error {
 	x := new(index)
-	err := s.each(ctx, "SELECT first_position, last_position, events, sessions, ids FROM store.segments ORDER BY first_position",
-		func(scan func(...any) error) (err error) {
+	err := s.each(ctx, "SELECT first_position, last_position, events FROM store.segments ORDER BY first_position",
+		func(scan func(...any) error) error {
 			g := new(segment)
-			var sessions, ids []byte
-			if err = scan(&g.first, &g.last, &g.events, &sessions, &ids); err != nil {
-				return err
-			}
-			if g.sessions, err = loadFuse[uint16](sessions); err != nil {
-				return err
-			}
-			if g.ids, err = loadFuse[uint8](ids); err != nil {
-				return err
-			}
 			x.segments = append(x.segments, g)
-			x.sealed = g.last
-			return nil
+			return scan(&g.first, &g.last, &g.events)
 		})
 	if err != nil {
 		return fmt.Errorf("read segments: %w", err)
 	}
-	err = s.each(ctx, "SELECT level, first_position, last_position, ids FROM store.filters ORDER BY first_position",
-		func(scan func(...any) error) (err error) {
+	for _, g := range x.segments {
+		var sessions, ids []byte
+		err := s.writer.QueryRowContext(ctx, fmt.Sprintf("SELECT sessions, ids FROM store.segments WHERE first_position = %d", g.first)).Scan(&sessions, &ids)
+		if err != nil {
+			return fmt.Errorf("read filters of a segment: %w", err)
+		}
+		if g.sessions, err = loadFuse[uint16](sessions); err != nil {
+			return err
+		}
+		if g.ids, err = loadFuse[uint8](ids); err != nil {
+			return err
+		}
+		x.sealed = g.last
+	}
+	err = s.each(ctx, "SELECT level, first_position, last_position FROM store.filters ORDER BY first_position",
+		func(scan func(...any) error) error {
 			f := new(filter)
-			var ids []byte
-			if err = scan(&f.level, &f.first, &f.last, &ids); err != nil {
-				return err
-			}
-			if f.ids, err = loadFuse[uint16](ids); err != nil {
-				return err
-			}
 			x.filters = append(x.filters, f)
-			return nil
+			return scan(&f.level, &f.first, &f.last)
 		})
 	if err != nil {
 		return fmt.Errorf("read filters: %w", err)
+	}
+	for _, f := range x.filters {
+		var ids []byte
+		err := s.writer.QueryRowContext(ctx, fmt.Sprintf("SELECT ids FROM store.filters WHERE first_position = %d", f.first)).Scan(&ids)
+		if err != nil {
+			return fmt.Errorf("read filter: %w", err)
+		}
+		if f.ids, err = loadFuse[uint16](ids); err != nil {
+			return err
+		}
 	}
 	s.index.Store(x)
 	return nil

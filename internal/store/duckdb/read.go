@@ -114,16 +114,6 @@ func scanEvent(scan func(...any) error, e *event.Event) error {
 
 // at reads the events at the positions, in the order of positions.
 func (v *snapshot) at(positions []event.Position) ([]store.Row, error) {
-	return v.atOf(positions, "")
-}
-
-// atOf is at for events that are all of one session: its id need not be read
-// from each of them. "" if it is not known.
-func (v *snapshot) atOf(positions []event.Position, session string) ([]store.Row, error) {
-	columns := columns
-	if session != "" {
-		columns = strings.Replace(columns, "session_id", "''", 1)
-	}
 	if len(positions) == 0 {
 		return nil, nil
 	}
@@ -139,7 +129,6 @@ func (v *snapshot) atOf(positions []event.Position, session string) ([]store.Row
 			if err := scanEvent(scan, &r.Event); err != nil {
 				return err
 			}
-			r.SessionID = cmp.Or(session, r.SessionID)
 			rows[r.Position] = r
 			return nil
 		})
@@ -214,12 +203,17 @@ func list(positions []event.Position) string {
 	return string(b)
 }
 
-// from is a table with these columns of the events in the spans.
-func from(spans []span, columns string) string {
+// from is a table with these columns of the events in the spans that meet all
+// further conditions.
+func from(spans []span, columns string, further ...string) string {
+	where := ""
+	for _, condition := range further {
+		where += condition + " AND "
+	}
 	spans = fewer(spans, maxBranches)
 	branches := make([]string, len(spans))
 	for i, s := range spans {
-		branches[i] = fmt.Sprintf("SELECT %s FROM store.events WHERE position BETWEEN %d AND %d", columns, s.first, s.last)
+		branches[i] = fmt.Sprintf("SELECT %s FROM store.events WHERE %sposition BETWEEN %d AND %d", columns, where, s.first, s.last)
 	}
 	return "(" + strings.Join(branches, " UNION ALL ") + ")"
 }

@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -47,7 +48,7 @@ type newest struct {
 
 // newestSpans are the n spans that begin last, of those where a session on the
 // page can begin.
-func (v *snapshot) newestSpans(q store.SessionQuery, n int) (found newest, err error) {
+func (v *snapshot) newestSpans(q store.SessionQuery, n int) (found newest, _ error) {
 	var c conditions
 	application := c.application(q.Application)
 	limits := []string{"true"}
@@ -57,23 +58,34 @@ func (v *snapshot) newestSpans(q store.SessionQuery, n int) (found newest, err e
 	if q.After != nil {
 		limits = append(limits, "first_timestamp <= "+timestamp(q.After.FirstTimestamp))
 	}
-	spans := fmt.Sprintf(spansSQL, fmt.Sprintf("segment <= %d", v.x.sealed), application, v.x.sealed, application)
-	rows := 0
-	var oldest event.Micros
-	err = v.each(fmt.Sprintf("SELECT session_id, epoch_us(first_timestamp) FROM (%s) WHERE %s ORDER BY first_timestamp DESC LIMIT %d",
-		spans, strings.Join(limits, " AND "), n), c.args, func(scan func(...any) error) error {
-		var id string
-		rows++
-		err := scan(&id, &oldest)
-		found.ids = append(found.ids, id)
-		return err
-	})
+	limit := strings.Join(limits, " AND ")
+	type begin struct {
+		at event.Micros
+		id string
+	}
+	var begins []begin
+	for _, statement := range []string{sealedSpansSQL, tailSpansSQL} {
+		err := v.each(fmt.Sprintf(statement, v.x.sealed, application, limit, n), c.args, func(scan func(...any) error) error {
+			var b begin
+			err := scan(&b.id, &b.at)
+			begins = append(begins, b)
+			return err
+		})
+		if err != nil {
+			return newest{}, err
+		}
+	}
+	slices.SortFunc(begins, func(a, b begin) int { return cmp.Compare(b.at, a.at) })
+	if len(begins) >= n {
+		begins = begins[:n]
+		found.after = &begins[n-1].at
+	}
+	for _, b := range begins {
+		found.ids = append(found.ids, b.id)
+	}
 	slices.Sort(found.ids)
 	found.ids = slices.Compact(found.ids)
-	if rows == n {
-		found.after = &oldest
-	}
-	return found, err
+	return found, nil
 }
 
 // sumUp is the page of sessions, of all of them when ids is nil. Those that
@@ -85,14 +97,16 @@ func (v *snapshot) sumUp(q store.SessionQuery, ids []string, after *event.Micros
 	var c conditions
 	application := c.application(q.Application)
 	segments, events := fmt.Sprintf("segment <= %d", v.x.sealed), "store.events"
+	rows := application
 	if ids != nil {
+		keys := make([]int64, len(ids))
+		for i, id := range ids {
+			keys[i] = int64(sessionKey(id))
+		}
+		rows += " AND " + sessionKeys(&c, keys)
 		segments = v.x.segmentsOf(ids...)
 		events = from(v.x.spans(ids...), "session_id, session_key, application, category, name")
-		if len(ids) == 1 {
-			c.add(fmt.Sprintf("session_key = %d AND session_id = ?", int64(sessionKey(ids[0]))), ids[0])
-		} else {
-			c.add("session_id IN (SELECT unnest(?::VARCHAR[]))", ids)
-		}
+		c.add("session_id IN (SELECT unnest(?::VARCHAR[]))", ids)
 	}
 	if q.Contains != nil {
 		c.add("session_id IN (SELECT session_id FROM "+events+" WHERE category = ? AND name = ? AND "+application+")",
@@ -113,7 +127,7 @@ func (v *snapshot) sumUp(q store.SessionQuery, ids []string, after *event.Micros
 	if after != nil {
 		c.add("min(first_timestamp) > " + timestamp(*after))
 	}
-	spans := fmt.Sprintf(spansSQL, segments, application, v.x.sealed, application)
+	spans := fmt.Sprintf(spansSQL, segments, rows, v.x.sealed, rows)
 	err = v.each(fmt.Sprintf(sessionsSQL, spans, members, c.String(), q.Limit), c.args, func(scan func(...any) error) error {
 		var one store.Session
 		var applications any
@@ -134,6 +148,14 @@ func (c *conditions) application(application string) string {
 		return "true"
 	}
 	return "application = " + c.parameter(application)
+}
+
+// sessionKeys is the condition that session_key is one of the keys.
+func sessionKeys(c *conditions, keys []int64) string {
+	if len(keys) == 1 {
+		return fmt.Sprintf("session_key = %d", keys[0])
+	}
+	return "session_key IN (SELECT unnest(" + c.parameter(keys) + "::BIGINT[]))"
 }
 
 // segmentsOf is the condition that a span lies in a segment that may know one

@@ -13,6 +13,10 @@ var (
 	sessionsSQL string
 	//go:embed sql/spans.sql
 	spansSQL string
+	//go:embed sql/tail_spans.sql
+	tailSpansSQL string
+	//go:embed sql/sealed_spans.sql
+	sealedSpansSQL string
 	//go:embed sql/places.sql
 	placesSQL string
 	//go:embed sql/session_events.sql

@@ -11,7 +11,7 @@ CREATE TABLE store.events (
   position       BIGINT    NOT NULL,
   application    VARCHAR   NOT NULL,
   id             VARCHAR   NOT NULL,
-  session_id     VARCHAR   NOT NULL,
+  session_id     VARCHAR   NOT NULL USING COMPRESSION zstd,
   session_key    BIGINT    NOT NULL,
   category       VARCHAR   NOT NULL,
   name           VARCHAR   NOT NULL,
@@ -61,15 +61,15 @@ CREATE TABLE store.segments (
   first_position BIGINT NOT NULL,
   last_position  BIGINT NOT NULL,
   events         BIGINT NOT NULL,
-  sessions       BLOB   NOT NULL,
-  ids            BLOB   NOT NULL
+  sessions       BLOB   NOT NULL USING COMPRESSION uncompressed,
+  ids            BLOB   NOT NULL USING COMPRESSION uncompressed
 );
 
 CREATE TABLE store.filters (
   level          INTEGER NOT NULL,
   first_position BIGINT  NOT NULL,
   last_position  BIGINT  NOT NULL,
-  ids            BLOB    NOT NULL
+  ids            BLOB    NOT NULL USING COMPRESSION uncompressed
 );
 
 CREATE TABLE store.session_spans (

@@ -1,11 +1,11 @@
 -- One page of one session with the places that its events have in the whole of
--- it. The verbs: a table of the spans in which it may lie, the conditions, the
--- direction (three times), the limit.
-SELECT position, place
+-- it, and how many there are. The verbs: a table of the spans in which it may
+-- lie, its key, the conditions, the direction (three times), the limit.
+SELECT position, place, total
 FROM (
-  SELECT *, row_number() OVER (ORDER BY timestamp, sequence, position) AS place
+  SELECT *, row_number() OVER (ORDER BY timestamp, sequence, position) AS place, count(*) OVER () AS total
   FROM %s
-  WHERE session_key = $2 AND session_id = $1
+  WHERE session_key = %d
 )
 WHERE %s
 ORDER BY timestamp %s, sequence %s, position %s
