@@ -64,7 +64,8 @@ func (h *home) spawn(t testing.TB, crash string) *server {
 	s.cmd.Env = append(os.Environ(), "EYE_ADMIN_KEY="+h.key, "EYE_CRASH="+crash)
 	s.cmd.Env = append(s.cmd.Env, h.env...)
 	if h.external != nil {
-		s.cmd.Env = append(s.cmd.Env, "EYE_JOURNAL_URL="+h.external.url)
+		s.cmd.Env = append(s.cmd.Env, "EYE_JOURNAL_URL="+h.external.url,
+			"EYE_JOURNAL_SYNCED=true") // true or not: it cannot be asked
 	}
 	s.cmd.SysProcAttr = childAttributes()
 	lines, err := s.cmd.StderrPipe()
