@@ -13,10 +13,18 @@ import (
 
 // testModel draws histories (batches as a processor would make them, with
 // duplicates, late events and refusals, and reopenings between) and questions,
-// and holds every answer against the Model's.
+// and holds every answer against the Model's. The first 25 histories count:
+// opening an engine takes its time.
 func testModel(t *testing.T, f *fixture) {
-	histories := 0
+	most := 25
+	if testing.Short() {
+		most = 8
+	}
+	histories, failed := 0, false
 	rapid.Check(t, func(rt *rapid.T) {
+		if histories == most && !failed { // but look for the smallest that fails
+			return
+		}
 		histories++
 		h := &history{Model: NewModel(), open: f.open, outer: t, dir: t.TempDir()}
 		h.engine = f.open(t, h.dir)
@@ -25,6 +33,7 @@ func testModel(t *testing.T, f *fixture) {
 				rt.Errorf("Close() = %v", err)
 			}
 		}()
+		failed = true // unless it comes to its end
 		for range rapid.IntRange(1, 6).Draw(rt, "batches") {
 			h.append(rt)
 			if rapid.IntRange(0, 4).Draw(rt, "reopen") == 0 {
@@ -34,6 +43,7 @@ func testModel(t *testing.T, f *fixture) {
 				h.ask(rt)
 			}
 		}
+		failed = rt.Failed()
 	})
 	t.Logf("%d histories", histories)
 }

@@ -63,11 +63,15 @@ func testPages(t *testing.T, f *fixture) {
 	for _, filter := range []store.Filter{{}, {SessionID: "session"}, {Category: "page interaction"}} {
 		for _, descending := range []bool{false, true} {
 			what := fmt.Sprintf("%+v, descending %t", filter, descending)
-			for i := range 30 {
-				f.append(f.make(fmt.Sprintf("%s %d", what, i), func(e *event.Event) { e.Timestamp += event.Micros(i%7) * second }))
+			for block := range 3 {
+				var events []event.Event
+				for i := range 8 {
+					events = append(events, f.make(fmt.Sprintf("%s %d-%d", what, block, i), func(e *event.Event) { e.Timestamp += event.Micros(i%7) * second }))
+				}
+				f.append(events...)
 			}
 			before := f.events(store.EventQuery{Filter: filter, Descending: descending})
-			q := store.EventQuery{Filter: filter, Descending: descending, Limit: 7}
+			q := store.EventQuery{Filter: filter, Descending: descending, Limit: 9}
 			seen := make(map[event.Key]int)
 			var last *event.Order
 			for page := 0; ; page++ {
