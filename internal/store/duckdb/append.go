@@ -166,11 +166,13 @@ func (s *Store) appendRows(ctx context.Context, table string, n int, values func
 
 // committed brings what is held in memory up to the batch.
 func (s *Store) committed(b *store.Batch) {
+	s.tail.mu.Lock()
 	for i := range b.Events {
 		e := &b.Events[i]
 		s.tail.add(e.Key().Hash(), store.Original{Position: e.Position, Digest: e.Digest()})
 		s.lastPosition = e.Position
 	}
+	s.tail.mu.Unlock()
 	s.block.Store(b.Block)
 	s.count.events.Add(int64(len(b.Events)))
 	s.count.quarantined.Add(int64(len(b.Refusals)))

@@ -63,7 +63,7 @@ type Options struct {
 	SegmentEvents int
 
 	// WALBytes is the size of the write-ahead log from which on a checkpoint
-	// is due; 0 means 64 MiB. Start-up reads that log.
+	// is due; 0 means 48 MiB. Start-up reads that log.
 	WALBytes int64
 
 	// RowGroupSize is the number of events that the file compresses as a unit,
@@ -78,7 +78,7 @@ const (
 	defaultMemoryLimit   = 1 << 30
 	defaultReaders       = 8
 	defaultSegmentEvents = 262_144
-	defaultWALBytes      = 64 << 20
+	defaultWALBytes      = 48 << 20
 )
 
 func (o Options) withDefaults() Options {

@@ -169,12 +169,20 @@ func (v *snapshot) place(rows []store.Row) error {
 
 // Event implements store.Reader.
 func (s *Store) Event(ctx context.Context, key event.Key) (row store.Row, err error) {
+	h := key.Hash()
+	recent := s.tail.position(h)
 	err = s.read(ctx, "read event", func(v *snapshot) error {
-		spans := append(v.x.candidates(key.Hash()), v.x.tail())
-		positions, err := v.positions(fmt.Sprintf("SELECT position FROM %s WHERE id = $1 AND application = $2",
-			from(spans, "position, id, application")), []any{key.ID, key.Application})
-		if err != nil {
-			return err
+		positions := []event.Position{recent}
+		if recent == 0 {
+			spans := v.x.candidates(h)
+			if len(spans) == 0 {
+				return store.ErrNotFound
+			}
+			positions, err = v.positions(fmt.Sprintf("SELECT position FROM %s WHERE id = $1 AND application = $2",
+				from(spans, "position, id, application")), []any{key.ID, key.Application})
+			if err != nil {
+				return err
+			}
 		}
 		row, err = v.one(positions)
 		return err

@@ -58,7 +58,9 @@ func (s *Store) Existing(ctx context.Context, keys []event.Key) ([]store.Origina
 			originals[i].Digest = digest
 		}
 		if original, ok := s.tail.byKey[h]; ok && original.Digest == 0 {
+			s.tail.mu.Lock()
 			s.tail.byKey[h] = originals[i]
+			s.tail.mu.Unlock()
 		}
 	}
 	return originals, nil
