@@ -28,15 +28,15 @@ func TestCrash(t *testing.T) {
 		short = 3
 	}
 	for round := range rounds(short) {
-		s = d.crashRound(s, c, round)
+		d.crashRound(s, c, round)
 		for range d.rand.IntN(3) { // and again while it starts
-			s = d.home.spawn(t, "")
+			starting := d.home.spawn(t, "")
 			select {
 			case <-time.After(time.Duration(d.rand.IntN(300)) * time.Millisecond):
-			case <-s.gone:
-				t.Fatalf("a start ended by itself: %v; log:\n%s", s.state, s.lastLines())
+			case <-starting.gone:
+				t.Fatalf("a start ended by itself: %v; log:\n%s", starting.state, starting.lastLines())
 			}
-			s.kill()
+			starting.kill()
 			d.deaths["kill -9 while starting"]++
 		}
 		s, c = d.begin()
@@ -56,7 +56,7 @@ func TestCrash(t *testing.T) {
 }
 
 // crashRound puts load on a server until it dies in one way or another.
-func (d *drill) crashRound(s *server, c *client, round int) *server {
+func (d *drill) crashRound(s *server, c *client, round int) {
 	d.t.Helper()
 	length := time.Duration(100+d.rand.IntN(900)) * time.Millisecond
 	kind := round % (len(points) + 4)
@@ -71,18 +71,17 @@ func (d *drill) crashRound(s *server, c *client, round int) *server {
 		d.loadFor(ctx, s, newClient(d.t, d.home, s))
 		if s.ended() {
 			d.deaths[point.name]++
-			return s
+			return
 		}
 		d.deaths[point.name+" not reached"]++
 		s.kill()
-		return s
+		return
 	}
 	if kind == len(points) {
 		d.loadUntil(s, c, length, s.stop) // in the middle of it
 		d.deaths["SIGTERM"]++
-		return s
+		return
 	}
 	d.loadUntil(s, c, length, s.kill)
 	d.deaths["kill -9 under load"]++
-	return s
 }
