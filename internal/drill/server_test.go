@@ -99,6 +99,9 @@ func (s *server) note(line string) {
 		s.log = append(s.log[:0], s.log[1:]...)
 	}
 	s.log = append(s.log, line)
+	if strings.Contains(line, "WARNING: DATA RACE") { // with -drill.race
+		s.t.Errorf("the race detector found something in process %d", s.cmd.Process.Pid)
+	}
 	if strings.Contains(line, " msg=serving ") && s.took == 0 {
 		s.took = time.Since(s.began)
 		close(s.serving)
