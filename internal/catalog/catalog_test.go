@@ -199,6 +199,7 @@ func TestOtherNodesLearnWithinASecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	two.until(t, "last arrives", func(apps []access.Application) bool { return ids(apps) == "last" })
+	one.until(t, "last is there alone", func(apps []access.Application) bool { return ids(apps) == "last" })
 	if got := ids(one.Applications()); got != "last" {
 		t.Errorf("Applications = %q; want last", got)
 	}

@@ -43,7 +43,7 @@ type Journal struct {
 	Credentials string        `env:"EYE_JOURNAL_CREDENTIALS" placeholder:"FILE" help:"NATS credentials file for --journal-url."`
 	Replicas    int           `env:"EYE_JOURNAL_REPLICAS" default:"1" help:"Copies of the journal on a NATS cluster: 1, 3 or 5."`
 	Synced      bool          `env:"EYE_JOURNAL_SYNCED" default:"false" help:"Says that the servers of --journal-url sync before they acknowledge (sync_interval: always), for when they cannot be asked. Needed with one replica."`
-	MaxBytes    Bytes         `env:"EYE_JOURNAL_MAX_BYTES" default:"10GiB" help:"Most that the journal may hold; when full, events are refused with 503."`
+	MaxBytes    Bytes         `env:"EYE_JOURNAL_MAX_BYTES" default:"0" help:"Most that the journal may hold; when full, events are refused with 503. 0 takes a quarter of the file system, from 256 MiB to 64 GiB."`
 	Retention   time.Duration `env:"EYE_JOURNAL_RETENTION" default:"72h" help:"How long the journal keeps blocks that are stored, space permitting."`
 	MinFree     Bytes         `env:"EYE_JOURNAL_MIN_FREE" default:"0" help:"Free disk space below which events are refused with 503; 0 takes 5 % of the file system, from 64 MiB to 1 GiB."`
 }
@@ -87,7 +87,7 @@ func (c *Config) Check() error {
 	}
 	bad(c.Journal.Replicas == 1 || c.Journal.Replicas == 3 || c.Journal.Replicas == 5, "journal-replicas", c.Journal.Replicas, "1, 3 or 5")
 	bad(c.Journal.Replicas == 1 || c.Journal.URL != "", "journal-replicas", c.Journal.Replicas, "1 unless journal-url names a cluster")
-	bad(c.Journal.MaxBytes >= 64<<20, "journal-max-bytes", c.Journal.MaxBytes, "at least 64MiB")
+	bad(c.Journal.MaxBytes == 0 || c.Journal.MaxBytes >= 64<<20, "journal-max-bytes", c.Journal.MaxBytes, "0 or at least 64MiB")
 	bad(c.Journal.Retention >= 0, "journal-retention", c.Journal.Retention, "0s or more")
 	bad(c.Journal.MinFree >= 0, "journal-min-free", c.Journal.MinFree, "0 or more")
 	bad(c.Store.Memory >= 128<<20, "store-memory", c.Store.Memory, "at least 128MiB")

@@ -81,7 +81,7 @@ func TestDefaultsHold(t *testing.T) {
 		t.Errorf("the defaults break their own rules: %v", err)
 	}
 	if c.Data != "./eye-data" || c.Listen != "127.0.0.1:8080" || c.Ingest.EventBytes != 1<<20 || c.Ingest.RequestBytes != 16<<20 ||
-		c.Ingest.RequestEvents != 10_000 || c.Journal.MaxBytes != 10<<30 || c.Store.Interval != 100*time.Millisecond {
+		c.Ingest.RequestEvents != 10_000 || c.Journal.MaxBytes != 0 || c.Store.Interval != 100*time.Millisecond {
 		t.Errorf("defaults = %+v; want those of the HTTP contract", c)
 	}
 	parsed, err := parse(t, "")
