@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -160,16 +159,12 @@ func (s *service) open(ctx context.Context, build api.Version) error {
 
 // openStore opens the store; the processor calls it again after the store broke.
 func (s *service) openStore(ctx context.Context) (store.Store, error) {
-	threads := s.cfg.Store.Threads
-	if threads == 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
 	// Whoever removed the store may have removed its directory with it.
 	if err := os.MkdirAll(s.dir.path("store"), 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's directory: %w", err)
 	}
 	st, err := duckdb.Open(ctx, tuned(duckdb.Options{
-		Path: filepath.Join(s.dir.path("store"), "eye.duckdb"), MemoryLimit: int64(s.cfg.Store.Memory), Threads: threads,
+		Path: filepath.Join(s.dir.path("store"), "eye.duckdb"), MemoryLimit: int64(s.cfg.Store.Memory), Threads: s.cfg.Store.Threads,
 		Log: s.log.With("part", "store"), Registerer: s.registry,
 	}))
 	if err != nil {

@@ -51,7 +51,7 @@ type Journal struct {
 // Store is the settings of the store and of the processing into it.
 type Store struct {
 	Memory   Bytes         `env:"EYE_STORE_MEMORY" default:"1GiB" help:"Most memory for the store's engine."`
-	Threads  int           `env:"EYE_STORE_THREADS" default:"0" help:"Threads of the store's engine; 0 takes one per processor."`
+	Threads  int           `env:"EYE_STORE_THREADS" default:"0" help:"Threads of the store's engine; 0 takes half as many as there are processors."`
 	Interval time.Duration `env:"EYE_STORE_INTERVAL" default:"100ms" help:"Least time between two transactions while nobody waits: the delay until an event is readable."`
 }
 

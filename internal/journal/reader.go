@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// prefetchBlocks and prefetchBytes bound what the client library holds
-	// ready for a reader. The bytes must allow the largest block.
-	prefetchBlocks = 32
-	prefetchBytes  = maxPayload + 1<<20
+	// prefetchBlocks bounds what the client library holds ready for a reader:
+	// a few megabytes usually, 24 MiB a block at worst. A bound in bytes
+	// besides would end each request with a message of its own, for which the
+	// library has no room, so that it drops blocks (seen with nats.go 1.55).
+	prefetchBlocks = 8
 
 	// readerIdle is how long the server keeps a reader's place while nobody
 	// asks. Losing it costs a new consumer, no block.
@@ -76,7 +77,7 @@ func (r *Reader) open(ctx context.Context) error {
 		return fmt.Errorf("create consumer: %w", err)
 	}
 	m, err := c.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(prefetchBlocks, prefetchBytes),
+		jetstream.PullMaxMessages(prefetchBlocks),
 		jetstream.PullExpiry(30*time.Second),
 		jetstream.PullHeartbeat(5*time.Second))
 	if err != nil {

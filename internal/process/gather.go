@@ -16,7 +16,12 @@ type decoded struct {
 	events   []event.Event
 	refusals []event.Refusal
 	bytes    int
+	behind   bool // many blocks are waiting behind this one
 }
+
+// behindBlocks is how many blocks have to be waiting for the processor to be
+// called behind. A few always are: those that came while the store was busy.
+const behindBlocks = 16
 
 // read decodes blocks until ctx is done or the journal fails.
 func (p *Processor) read(ctx context.Context, after uint64, blocks chan<- *decoded) error {
@@ -39,6 +44,7 @@ func (p *Processor) read(ctx context.Context, after uint64, blocks chan<- *decod
 			block.Release()
 			continue
 		}
+		d.behind = r.Buffered() >= behindBlocks
 		select {
 		case blocks <- d:
 		case <-ctx.Done():
@@ -99,6 +105,7 @@ type batch struct {
 	events      int // records, refusals included
 	bytes       int
 	first, last uint64 // block numbers
+	behind      bool   // many blocks are waiting behind last
 }
 
 func (b *batch) add(d *decoded) {
@@ -109,6 +116,7 @@ func (b *batch) add(d *decoded) {
 	b.blocks = append(b.blocks, d)
 	b.events += len(d.events) + len(d.refusals)
 	b.bytes += d.bytes
+	b.behind = d.behind
 }
 
 // release lets go of the blocks and makes the batch empty.

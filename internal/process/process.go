@@ -206,9 +206,10 @@ func (p *Processor) write(ctx context.Context, st store.Store, blocks <-chan *de
 }
 
 // gather adds blocks to the batch until it is full, or until there are no more
-// and the deadline has passed or somebody waits.
+// and the deadline has passed or somebody waits. A processor that is behind
+// fills every batch: the store takes few large ones for less than many small.
 func (p *Processor) gather(ctx context.Context, b *batch, blocks <-chan *decoded, deadline time.Time) {
-	var timer <-chan time.Time
+	started := time.Now()
 	for b.events < p.o.BatchEvents && b.bytes < p.o.BatchBytes {
 		select {
 		case d, ok := <-blocks:
@@ -219,29 +220,39 @@ func (p *Processor) gather(ctx context.Context, b *batch, blocks <-chan *decoded
 			continue
 		default:
 		}
-		if timer == nil {
-			wait := time.Until(deadline)
-			if wait <= 0 {
-				return
-			}
-			timer = time.After(wait)
+		until := deadline
+		if b.behind {
+			until = started.Add(fillPatience)
 		}
+		wait := time.Until(until)
+		if wait <= 0 {
+			return
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case d, ok := <-blocks:
+			timer.Stop()
 			if !ok {
 				return
 			}
 			b.add(d)
 		case <-p.hurry:
-			deadline = time.Time{}
-			timer = nil
-		case <-timer:
+			timer.Stop()
+			if !b.behind {
+				deadline = time.Time{}
+			}
+		case <-timer.C:
 			return
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		}
 	}
 }
+
+// fillPatience is how long a processor that is behind waits for its next block,
+// which is on its way, rather than store less than a full batch.
+const fillPatience = 250 * time.Millisecond
 
 // commit stores the outcome of the batch and tells who waits for it.
 func (p *Processor) commit(ctx context.Context, st store.Store, b *batch) error {

@@ -39,6 +39,10 @@ func openEngine(ctx context.Context, o Options) (*sql.DB, error) {
 		"autoload_known_extensions":    {"false"},
 		// Checkpoints are ours to start: never inside a commit.
 		"checkpoint_threshold": {"1TB"},
+		// Each large batch leaves a small row group behind its full ones. A
+		// checkpoint would melt all of them down at once, rewriting their full
+		// neighbours, for seconds in which nothing can be committed.
+		"max_vacuum_tasks": {"2"},
 	}
 	attach := fmt.Sprintf("ATTACH IF NOT EXISTS %s AS %s (ROW_GROUP_SIZE %d, STORAGE_VERSION 'latest')",
 		quote(o.Path), catalog, o.RowGroupSize)
