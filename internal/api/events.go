@@ -209,7 +209,7 @@ func (a *api) getReceipt(w http.ResponseWriter, r *http.Request) error {
 		b = append(b, "null"...)
 	}
 	b = append(b, `,"violations":`...)
-	b = appendViolations(b, outcome.Violations)
+	b = event.AppendViolations(b, outcome.Violations)
 	writeJSON(w, http.StatusOK, append(b, '}'))
 	return nil
 }

@@ -79,7 +79,7 @@ func appendRefusal(b []byte, r *event.Refusal, receipts *event.Receipts) []byte 
 	b = appendKnown(b, "category", r.Category)
 	b = appendKnown(b, "name", r.Name)
 	b = append(b, `,"violations":`...)
-	b = appendViolations(b, r.Violations)
+	b = event.AppendViolations(b, r.Violations)
 	if utf8.Valid(r.Original) {
 		b = append(b, `,"original":`...)
 		b = appendQuoted(b, string(r.Original))
@@ -89,24 +89,6 @@ func appendRefusal(b []byte, r *event.Refusal, receipts *event.Receipts) []byte 
 		b = append(b, '"')
 	}
 	return append(b, '}')
-}
-
-func appendViolations(b []byte, violations []event.Violation) []byte {
-	b = append(b, '[')
-	for i, v := range violations {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"pointer":`...)
-		b = appendQuoted(b, v.Pointer)
-		b = appendText(b, "code", string(v.Code))
-		if v.Keyword != "" {
-			b = appendText(b, "keyword", v.Keyword)
-		}
-		b = appendText(b, "message", v.Message)
-		b = append(b, '}')
-	}
-	return append(b, ']')
 }
 
 // appendText appends a comma and a member that is a text.

@@ -65,18 +65,13 @@ func AppendEvent(b []byte, e *Event, receivedAt Micros) []byte {
 // AppendRefusal appends a record of r; its Application, ReceivedAt and Position
 // are the header's and the journal's.
 func AppendRefusal(b []byte, r *Refusal) []byte {
-	violations, err := json.Marshal(r.Violations)
-	if err != nil {
-		panic("event: violations are plain values: " + err.Error())
-	}
 	b = append(b, kindRefusal)
 	b, mark := openLength(b)
 	b = appendText(b, r.ID)
 	b = appendText(b, r.SessionID)
 	b = appendText(b, r.Category)
 	b = appendText(b, r.Name)
-	b = binary.AppendUvarint(b, uint64(len(violations)))
-	b = append(b, violations...)
+	b = appendText(b, string(AppendViolations(nil, r.Violations)))
 	b = append(b, r.Original...)
 	return closeLength(b, mark)
 }

@@ -1,5 +1,7 @@
 package event
 
+import "github.com/go-json-experiment/json/jsontext"
+
 // Code says which rule was broken. The codes are part of the HTTP contract.
 type Code string
 
@@ -30,3 +32,26 @@ type Violation struct {
 
 // MaxViolations bounds what is reported about one event.
 const MaxViolations = 50
+
+// AppendViolations appends the violations as a JSON array. What is no UTF-8 in
+// a pointer becomes U+FFFD.
+func AppendViolations(b []byte, violations []Violation) []byte {
+	member := func(name, value string) {
+		b = append(b, name...)
+		b, _ = jsontext.AppendQuote(b, value) // the error is about what became U+FFFD
+	}
+	b = append(b, '[')
+	for i, v := range violations {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		member(`{"pointer":`, v.Pointer)
+		member(`,"code":`, string(v.Code))
+		if v.Keyword != "" {
+			member(`,"keyword":`, v.Keyword)
+		}
+		member(`,"message":`, v.Message)
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}

@@ -158,21 +158,8 @@ func (h *Handler) appendErrors(b []byte, q *request) []byte {
 			b = appendMember(b, "id", r.id)
 		}
 		b = h.appendReceipt(b, q.first+event.Position(r.index))
-		b = append(b, `,"violations":[`...)
-		for j, v := range r.violations {
-			if j > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, `{"pointer":`...)
-			b = appendQuoted(b, v.Pointer)
-			b = appendMember(b, "code", string(v.Code))
-			if v.Keyword != "" {
-				b = appendMember(b, "keyword", v.Keyword)
-			}
-			b = appendMember(b, "message", v.Message)
-			b = append(b, '}')
-		}
-		b = append(b, "]}"...)
+		b = event.AppendViolations(append(b, `,"violations":`...), r.violations)
+		b = append(b, '}')
 	}
 	return append(b, ']')
 }
