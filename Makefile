@@ -21,7 +21,7 @@ test: lint ## all tests: vet, staticcheck, tests, the concurrent packages again 
 	$(GO) test -short -race $(RACE)
 
 build: ## build bin/eye
-	$(GO) build -trimpath -o $(EYE) ./cmd/eye
+	$(GO) build -o $(EYE) ./cmd/eye
 
 race: ## every test with the race detector (slow)
 	$(GO) test -race ./...
