@@ -51,7 +51,11 @@ func (s *Server) getLive(w http.ResponseWriter, r *http.Request, who principal) 
 		s.mu.Lock()
 		changed := s.changed
 		events, lagged := s.events[min(next, len(s.events)):], s.lagged[notices:]
+		disconnected := s.disconnect != disconnect
 		s.mu.Unlock()
+		if disconnected { // what came after that is for the next stream
+			return
+		}
 		for _, e := range events {
 			next++
 			if !matches(e, who, r.URL.Query()) {
