@@ -40,31 +40,23 @@ func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
 
 // writeEvents answers with a page of events. With found, a first page without
 // any event is not found.
-func (a *api) writeEvents(w http.ResponseWriter, r *http.Request, p *params, list string, q store.EventQuery, visible, found bool) error {
-	f := fingerprintOf(list, appendFilter([]string{strconv.FormatBool(q.Descending)}, &q.Filter)...)
-	start, err := cursor(p, f, decodeOrder)
-	if err != nil {
+func (a *api) writeEvents(w http.ResponseWriter, r *http.Request, p *params, name string, q store.EventQuery, visible, found bool) error {
+	f := fingerprintOf(name, appendFilter([]string{strconv.FormatBool(q.Descending)}, &q.Filter)...)
+	list, err := open(a, w, r, p, f, decodeOrder, visible)
+	if list == nil {
 		return err
 	}
-	if !visible {
-		writeJSON(w, http.StatusOK, []byte(emptyPage))
-		return nil
-	}
-	reader, ctx, cancel, err := a.read(r)
-	if err != nil {
-		return err
-	}
-	defer cancel()
+	defer list.close()
 	page := page[store.Row]{
 		limit: q.Limit,
 		chunk: eventsChunk,
 		fetch: func(after *store.Row, limit int) ([]store.Row, error) {
-			q.Limit, q.After = limit, start
+			q.Limit, q.After = limit, list.start
 			if after != nil {
 				o := after.Order()
 				q.After = &o
 			}
-			rows, err := reader.Events(ctx, q)
+			rows, err := list.reader.Events(list.ctx, q)
 			if err != nil {
 				return nil, storeError{err}
 			}
@@ -74,7 +66,7 @@ func (a *api) writeEvents(w http.ResponseWriter, r *http.Request, p *params, lis
 		next:   func(last *store.Row) string { return encodeCursor(f, orderKey(last.Order())) },
 	}
 	return page.writeUnless(w, func(count int) error {
-		if found && count == 0 && start == nil {
+		if found && count == 0 && list.start == nil {
 			return store.ErrNotFound
 		}
 		return nil
@@ -115,28 +107,20 @@ func (a *api) listSessions(w http.ResponseWriter, r *http.Request) error {
 		filters = append(filters, q.Contains.Category, q.Contains.Name)
 	}
 	f := fingerprintOf("sessions", filters...)
-	start, err := cursor(p, f, decodeSessionKey)
-	if err != nil {
+	list, err := open(a, w, r, p, f, decodeSessionKey, visible)
+	if list == nil {
 		return err
 	}
-	if !visible {
-		writeJSON(w, http.StatusOK, []byte(emptyPage))
-		return nil
-	}
-	reader, ctx, cancel, err := a.read(r)
-	if err != nil {
-		return err
-	}
-	defer cancel()
+	defer list.close()
 	page := page[store.Session]{
 		limit: q.Limit,
 		chunk: maxLimit + 1,
 		fetch: func(after *store.Session, limit int) ([]store.Session, error) {
-			q.Limit, q.After = limit, start
+			q.Limit, q.After = limit, list.start
 			if after != nil {
 				q.After = &store.SessionKey{FirstTimestamp: after.FirstTimestamp, ID: after.ID}
 			}
-			sessions, err := reader.Sessions(ctx, q)
+			sessions, err := list.reader.Sessions(list.ctx, q)
 			if err != nil {
 				return nil, storeError{err}
 			}

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"sync"
+
+	"github.com/the-eye/eye/internal/store"
 )
 
 // Bounds of one page, so that neither 1,000 events of 1 MiB nor 1,000 refused
@@ -14,6 +17,32 @@ const (
 	eventsChunk   = 101     // items asked for while it is not: a default page and what tells that there is more
 	refusalsChunk = 16
 )
+
+// opened is what every list from the store begins with.
+type opened[K any] struct {
+	start  *K // the key to begin behind; nil: at the first
+	reader store.Reader
+	ctx    context.Context
+	close  context.CancelFunc
+}
+
+// open reads the cursor of a list and opens the store. It returns nil when the
+// asker may see nothing of the list; then the empty page has been answered.
+func open[K any](a *api, w http.ResponseWriter, r *http.Request, p *params, f fingerprint, decode func([]byte) (K, bool), visible bool) (*opened[K], error) {
+	start, err := cursor(p, f, decode)
+	if err != nil {
+		return nil, err
+	}
+	if !visible {
+		writeJSON(w, http.StatusOK, []byte(emptyPage))
+		return nil, nil
+	}
+	reader, ctx, cancel, err := a.read(r)
+	if err != nil {
+		return nil, err
+	}
+	return &opened[K]{start, reader, ctx, cancel}, nil
+}
 
 // page collects one page of a list.
 type page[T any] struct {

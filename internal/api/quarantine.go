@@ -24,19 +24,11 @@ func (a *api) listQuarantine(w http.ResponseWriter, r *http.Request) error {
 	q.From, q.To = p.period()
 	visible := own(access.FromContext(r.Context()), &q.Application)
 	f := fingerprintOf("quarantine", q.Application, q.Category, q.Name, string(q.Code), q.From.String(), q.To.String())
-	start, err := cursor(p, f, decodePosition)
-	if err != nil {
+	list, err := open(a, w, r, p, f, decodePosition, visible)
+	if list == nil {
 		return err
 	}
-	if !visible {
-		writeJSON(w, http.StatusOK, []byte(emptyPage))
-		return nil
-	}
-	reader, ctx, cancel, err := a.read(r)
-	if err != nil {
-		return err
-	}
-	defer cancel()
+	defer list.close()
 	page := page[event.Refusal]{
 		limit: q.Limit,
 		chunk: refusalsChunk,
@@ -45,10 +37,10 @@ func (a *api) listQuarantine(w http.ResponseWriter, r *http.Request) error {
 			switch {
 			case after != nil:
 				q.Before = after.Position
-			case start != nil:
-				q.Before = *start
+			case list.start != nil:
+				q.Before = *list.start
 			}
-			refusals, err := reader.Quarantine(ctx, q)
+			refusals, err := list.reader.Quarantine(list.ctx, q)
 			if err != nil {
 				return nil, storeError{err}
 			}

@@ -111,9 +111,6 @@ func NewClient() *http.Client {
 // Interrupt does what SIGTERM does, and does not wait.
 func (s *Service) Interrupt() { s.stop() }
 
-// Done is closed when the service has stopped.
-func (s *Service) Done() <-chan struct{} { return s.done }
-
 // Stop interrupts the service, waits until it has ended, and returns why it
 // ended: nil when it was asked to. It can be called again.
 func (s *Service) Stop() error {

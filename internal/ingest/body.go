@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -209,7 +210,7 @@ func tooLarge(detail string) *problem.Problem {
 var gzipReaders sync.Pool // of *gzip.Reader
 
 func (q *request) gunzip(limit int) error {
-	src := strings.NewReader(viewString(q.sent.buf))
+	src := bytes.NewReader(q.sent.buf)
 	z, _ := gzipReaders.Get().(*gzip.Reader)
 	var err error
 	if z == nil {
@@ -241,7 +242,7 @@ func (q *request) unzstd(limit int) error {
 		z.Reset(nil) // let go of the body
 		zstdReaders.Put(z)
 	}()
-	if err := z.Reset(strings.NewReader(viewString(q.sent.buf))); err != nil {
+	if err := z.Reset(bytes.NewReader(q.sent.buf)); err != nil {
 		return err
 	}
 	return q.decoded.fill(z, -1, limit)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"unsafe"
 
 	"github.com/gofrs/uuid/v5"
 
@@ -169,6 +168,3 @@ func (q *request) refusal() *problem.Problem {
 	}
 	return p
 }
-
-// viewString is b as a string without a copy; b must not change while it lives.
-func viewString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
